@@ -1,0 +1,1 @@
+"""The core that training and serving stand on: artifact, engine, proof."""

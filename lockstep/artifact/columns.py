@@ -1,0 +1,349 @@
+"""Columns: what a row of raw values holds, and the one encoding of it into float32.
+
+Training, the service and `lockstep predict` all call :func:`encode`; so there is one place where a
+raw value becomes the number that the network sees.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from lockstep.errors import SHOWN_PROBLEMS, InvalidInstances, Problem
+
+FeatureArray = NDArray[np.float32]
+
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+NUMBER_TYPES = frozenset({int, float})
+
+# What is near costs time to find, and a request may be wrong in a million places.
+HINTED_WORD_LENGTH = 64
+HINTED_VOCABULARY = 1000
+
+
+class Statistics(BaseModel):
+    """What a numeric column held in the training split, in its own unit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    minimum: float
+    maximum: float
+    mean: float
+    std: float
+    quantiles: dict[str, float] = Field(default_factory=dict)
+
+
+class Column(BaseModel):
+    """One column of the input.
+
+    Attributes:
+        name: the name by which an instance given as an object names it.
+        kind: ``numeric``, or ``categorical`` (the network sees the index into the vocabulary).
+        unit: the unit of a numeric column, where it is known.
+        vocabulary: the categories in the order of their codes.
+        missing_allowed: whether training had missing values here.
+        statistics: of a numeric column in the training split.
+        frequencies: share of each category in the training split.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1)
+    kind: Literal["numeric", "categorical"] = "numeric"
+    unit: str | None = None
+    vocabulary: tuple[str, ...] | None = None
+    missing_allowed: bool = False
+    statistics: Statistics | None = None
+    frequencies: dict[str, float] | None = None
+
+
+def describe_columns(names: Sequence[str], features: FeatureArray) -> tuple[Column, ...]:
+    """Describe numeric columns from the training split.
+
+    Args:
+        names: the ``d`` column names.
+        features: ``[n, d]``, in the columns' own units; NaN is missing.
+    """
+    return tuple(_describe(name, features[:, i]) for i, name in enumerate(names))
+
+
+def _describe(name: str, values: FeatureArray) -> Column:
+    present = values[~np.isnan(values)].astype(np.float64)
+    if not len(present):
+        return Column(name=name, missing_allowed=True)
+    statistics = Statistics(
+        minimum=float(present.min()),
+        maximum=float(present.max()),
+        mean=float(present.mean()),
+        std=float(present.std()),
+        quantiles={f"{q:g}": float(np.quantile(present, q)) for q in QUANTILES},
+    )
+    return Column(
+        name=name, missing_allowed=bool(len(present) < len(values)), statistics=statistics
+    )
+
+
+def encode(instances: Sequence[Any], columns: Sequence[Column]) -> FeatureArray:
+    """Turn raw instances into the features that the network sees.
+
+    Args:
+        instances: ``n`` rows, each a list of values in column order or an object by column name.
+            A category is its string; None is missing.
+        columns: the ``d`` columns.
+
+    Returns:
+        float32 ``[n, d]``, finite but for NaN where a value is missing.
+
+    Raises:
+        InvalidInstances: naming each instance and column that is wrong.
+    """
+    if not instances:
+        raise InvalidInstances([Problem(0, None, "expected at least one instance, got none")])
+    features = _encode_plain(instances, columns)
+    if features is None:
+        features = _encode_each(instances, columns)
+    check_features(features, columns)
+    return features
+
+
+def _encode_plain(instances: Sequence[Any], columns: Sequence[Column]) -> FeatureArray | None:
+    """The common case, without a step per value: lists of numbers for numeric columns."""
+    width = len(columns)
+    if any(type(row) is not list or len(row) != width for row in instances):
+        return None
+    if any(column.kind == "categorical" for column in columns):
+        return None
+    if not NUMBER_TYPES.issuperset(map(type, chain.from_iterable(instances))):
+        return None
+    try:
+        flat = np.fromiter(chain.from_iterable(instances), np.float64, len(instances) * width)
+    except OverflowError:  # a whole number beyond float64: the other way names it
+        return None
+    return _to_float32(flat).reshape(len(instances), width)
+
+
+def _to_float32(values: NDArray[np.float64]) -> FeatureArray:
+    with np.errstate(over="ignore"):  # what float32 cannot hold is refused as infinite below
+        return values.astype(np.float32)
+
+
+def _encode_each(instances: Sequence[Any], columns: Sequence[Column]) -> FeatureArray:
+    problems: list[Problem] = []
+    codes = [
+        {word: code for code, word in enumerate(column.vocabulary or ())} for column in columns
+    ]
+    features = np.zeros((len(instances), len(columns)), np.float64)
+    for i, instance in enumerate(instances):
+        values = _values(i, instance, columns, problems)
+        for j, value in enumerate(values):
+            try:
+                features[i, j] = _encode_value(value, columns[j], codes[j])
+            except _UnknownCategory as error:
+                hint = _did_you_mean(error.word, codes[j], problems)
+                problems.append(Problem(i, columns[j].name, f"{error}{hint}"))
+            except ValueError as error:
+                problems.append(Problem(i, columns[j].name, str(error)))
+    if problems:
+        raise InvalidInstances(problems)
+    return _to_float32(features)
+
+
+def _values(
+    index: int, instance: Any, columns: Sequence[Column], problems: list[Problem]
+) -> Sequence[Any]:
+    """The values of one instance in column order; empty where its shape is wrong."""
+    if isinstance(instance, Mapping):
+        return _values_by_name(index, instance, columns, problems)
+    if not isinstance(instance, list | tuple):
+        message = (
+            f"expected a list of {len(columns)} values or an object by column name, "
+            f"got {_show(instance)}"
+        )
+        problems.append(Problem(index, None, message))
+        return ()
+    if len(instance) != len(columns):
+        message = f"expected {len(columns)} values, got {len(instance)}"
+        problems.append(Problem(index, None, message))
+        return ()
+    return instance
+
+
+def _values_by_name(
+    index: int,
+    instance: Mapping[Any, Any],
+    columns: Sequence[Column],
+    problems: list[Problem],
+) -> Sequence[Any]:
+    names = [column.name for column in columns]
+    known = set(names)
+    unknown = [str(key)[:HINTED_WORD_LENGTH] for key in instance if key not in known]
+    for key in unknown:
+        hint = _did_you_mean(key, names, problems) or ", leave it out"
+        problems.append(Problem(index, key, f"there is no such column{hint}"))
+    absent = [name for name in names if name not in instance]
+    problems.extend(
+        Problem(index, name, "the column is not there; send a value for it") for name in absent
+    )
+    return () if unknown or absent else [instance[name] for name in names]
+
+
+def _encode_value(value: Any, column: Column, codes: Mapping[str, int]) -> float:
+    if value is None:
+        return math.nan
+    if column.kind == "categorical":
+        return float(_code(value, codes))
+    return _number(value)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        raise ValueError(f"expected a number, got {_show(value)}")  # noqa: TRY004 - caught as one
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _code(value: Any, codes: Mapping[str, int]) -> int:
+    if not isinstance(value, str):
+        raise ValueError(  # noqa: TRY004 - caught as one
+            f"expected a category as a string, got {_show(value)}"
+        )
+    if value not in codes:
+        raise _UnknownCategory(value, codes)
+    return codes[value]
+
+
+class _UnknownCategory(ValueError):
+    """A word that is not in the vocabulary."""
+
+    def __init__(self, word: str, codes: Mapping[str, int]) -> None:
+        super().__init__(f"expected one of {len(codes)} categories, got {_show(word)}")
+        self.word = word
+
+
+def _did_you_mean(word: str, known: Collection[str], problems: Sequence[Problem]) -> str:
+    """The nearest known word, for the few problems that are shown."""
+    if len(problems) >= SHOWN_PROBLEMS or len(known) > HINTED_VOCABULARY:
+        return ""
+    near = difflib.get_close_matches(word[:HINTED_WORD_LENGTH], known, n=1)
+    return f", did you mean {near[0]!r}?" if near else ""
+
+
+def check_features(features: FeatureArray, columns: Sequence[Column]) -> None:
+    """Refuse features that the network was not trained for.
+
+    Args:
+        features: float32 ``[n, d]``.
+        columns: the ``d`` columns.
+
+    Raises:
+        InvalidInstances: for an infinity, a NaN where nothing was missing in training, or a code
+            that is not a whole number within the vocabulary.
+    """
+    if np.isfinite(features).all() and all(column.kind == "numeric" for column in columns):
+        return
+    wrong = np.isinf(features)
+    refusing = np.array([not column.missing_allowed for column in columns])
+    wrong |= np.isnan(features) & refusing
+    for j, column in enumerate(columns):
+        if column.kind == "categorical":
+            code = features[:, j]
+            whole = (code == np.floor(code)) & (code >= 0) & (code < len(column.vocabulary or ()))
+            wrong[:, j] |= ~whole & ~np.isnan(code)
+    if wrong.any():
+        places = zip(*np.nonzero(wrong), strict=True)
+        raise InvalidInstances(
+            [
+                Problem(int(i), columns[j].name, _wrong(features[i, j], columns[j]))
+                for i, j in places
+            ]
+        )
+
+
+def _wrong(value: np.float32, column: Column) -> str:
+    if np.isnan(value):
+        return "expected a value, got none (null or NaN); it was never missing in training"
+    if np.isinf(value):
+        return "expected a number that float32 can hold, got one beyond ±3.4e38 or an infinity"
+    return (
+        f"expected the code of a category, a whole number from 0 to "
+        f"{len(column.vocabulary or ()) - 1}, got {value:g}"
+    )
+
+
+def encode_nested(instances: Sequence[Any], shape: Sequence[int]) -> FeatureArray:
+    """Turn nested lists into a tensor, for networks whose input has no columns (images).
+
+    Args:
+        instances: ``n`` instances, each nested lists of numbers of the given shape.
+        shape: the shape of one instance.
+
+    Returns:
+        float32 ``[n, *shape]``, finite.
+
+    Raises:
+        InvalidInstances: for a wrong shape, a value that is no number, NaN, or an infinity.
+    """
+    if not instances:
+        raise InvalidInstances([Problem(0, None, "expected at least one instance, got none")])
+    problems: list[Problem] = []
+    rows: list[list[float]] = []
+    for i, instance in enumerate(instances):
+        try:
+            rows.append(_flatten(instance, list(shape)))
+        except ValueError as error:
+            problems.append(Problem(i, None, str(error)))
+    if problems:
+        raise InvalidInstances(problems)
+    features = _to_float32(np.array(rows, np.float64)).reshape(len(rows), *shape)
+    check_finite(features)
+    return features
+
+
+def check_finite(features: FeatureArray) -> None:
+    """Refuse NaN and infinity, for networks whose input has no columns.
+
+    Raises:
+        InvalidInstances: naming the instances that hold one.
+    """
+    finite = np.isfinite(features).reshape(len(features), -1).all(axis=1)
+    if not finite.all():
+        message = "expected numbers that float32 can hold, got NaN or an infinity"
+        raise InvalidInstances([Problem(int(i), None, message) for i in np.flatnonzero(~finite)])
+
+
+def _flatten(value: Any, shape: list[int]) -> list[float]:
+    if not shape:
+        return [_number(value)]
+    if not isinstance(value, list):
+        raise ValueError(  # noqa: TRY004 - caught as one
+            f"expected nested lists of shape {shape}, got {_show(value)}"
+        )
+    if len(value) != shape[0]:
+        raise ValueError(f"expected a list of {shape[0]}, got one of {len(value)}")
+    return list(chain.from_iterable(_flatten(item, shape[1:]) for item in value))
+
+
+def _show(value: Any) -> str:
+    """A value as a sentence names it, cut short."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return f"the string {value[:40]!r}"
+        case list() | tuple():
+            return f"a list of {len(value)}"
+        case Mapping():
+            return "an object"
+        case _:
+            return f"{value!r}"[:40]

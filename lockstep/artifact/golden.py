@@ -1,0 +1,153 @@
+"""Golden rows: inputs, and what the network and each engine answered where it was exported."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lockstep.artifact.columns import Column, FeatureArray
+from lockstep.errors import Unreadable
+
+TYPICAL_ROWS = 64
+EXTREME_COLUMNS = 16
+OUTLIER_SCALE = 1e3
+
+Outputs = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Inputs and recorded outputs.
+
+    Attributes:
+        features: float32 ``[n, ...]``, n ≥ 64.
+        reference: outputs by name, each ``[n, ...]``, of the eager network in eval mode (trained)
+            or of the model with optimisations off (imported).
+        engines: for each engine, its own outputs by name.
+    """
+
+    features: FeatureArray
+    reference: Outputs
+    engines: Mapping[str, Outputs] = field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        """The file's content, an uncompressed npz."""
+        arrays: dict[str, NDArray[Any]] = {"features": self.features}
+        arrays |= {f"reference.{name}": array for name, array in self.reference.items()}
+        for engine, outputs in self.engines.items():
+            arrays |= {f"{engine}.{name}": array for name, array in outputs.items()}
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **{k: _plain(v) for k, v in arrays.items()})
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Read golden rows.
+
+        Raises:
+            Unreadable: where it is no npz of plain arrays, or lacks features or reference.
+        """
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            features = arrays.pop("features")
+        except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise Unreadable(f"golden.npz holds no golden rows: {error}.") from error
+        engines: dict[str, dict[str, NDArray[Any]]] = {}
+        for key, array in arrays.items():
+            engine, _, name = key.partition(".")
+            engines.setdefault(engine, {})[name] = array
+        reference = engines.pop("reference", None)
+        if reference is None:
+            raise Unreadable("golden.npz holds no reference outputs.")
+        return cls(features, reference, engines)
+
+
+def _plain(array: NDArray[Any]) -> NDArray[Any]:
+    """Strings as fixed-width text, so that no pickle is ever written."""
+    return array.astype(np.str_) if array.dtype == object else array
+
+
+def golden_features(columns: Sequence[Column], sample: FeatureArray, seed: int) -> FeatureArray:
+    """Choose golden rows: typical, extreme, and missing where that is allowed.
+
+    Args:
+        columns: the ``d`` columns, with their statistics.
+        sample: ``[n, d]`` rows of the training split.
+        seed: of the choice.
+
+    Returns:
+        float32 ``[m, d]`` with m ≥ 64.
+    """
+    generator = np.random.default_rng(seed)
+    chosen = generator.permutation(len(sample))[:TYPICAL_ROWS]
+    typical = sample[np.resize(chosen, TYPICAL_ROWS)]
+    low = np.array([_bound(column, "minimum") for column in columns], np.float32)
+    high = np.array([_bound(column, "maximum") for column in columns], np.float32)
+    extremes = [low, high]
+    for j in generator.permutation(len(columns))[:EXTREME_COLUMNS]:
+        row = typical[j % TYPICAL_ROWS].copy()
+        row[j] = high[j] if j % 2 else low[j]
+        extremes.append(row)
+    missing = [j for j, column in enumerate(columns) if column.missing_allowed]
+    for j in missing[:EXTREME_COLUMNS]:
+        row = typical[j % TYPICAL_ROWS].copy()
+        row[j] = np.nan
+        extremes.append(row)
+    if missing:
+        row = typical[0].copy()
+        row[missing] = np.nan
+        extremes.append(row)
+    return np.concatenate([typical, np.stack(extremes)]).astype(np.float32)
+
+
+def _bound(column: Column, side: str) -> float:
+    if column.kind == "categorical":
+        return 0.0 if side == "minimum" else float(len(column.vocabulary or ()) - 1)
+    return float(getattr(column.statistics, side)) if column.statistics else 0.0
+
+
+def golden_tensors(shape: Sequence[int], seed: int) -> FeatureArray:
+    """Golden rows for a model of which no training row is known.
+
+    Args:
+        shape: of one instance.
+        seed: of the draw.
+
+    Returns:
+        float32 ``[m, *shape]`` with m ≥ 64: standard normal rows at four scales, constants, zero.
+    """
+    generator = np.random.default_rng(seed)
+    rows = generator.standard_normal((TYPICAL_ROWS, *shape)) * np.resize(
+        [1.0, 1.0, 10.0, 0.1], (TYPICAL_ROWS, *[1] * len(shape))
+    )
+    constants = [np.full(tuple(shape), value) for value in (0.0, 1.0, -1.0, 100.0)]
+    return np.concatenate([rows, np.stack(constants)]).astype(np.float32)
+
+
+def outliers(columns: Sequence[Column], rows: FeatureArray) -> FeatureArray:
+    """Neighbours far from everything in training, for a row to be compared among.
+
+    Args:
+        columns: the ``d`` columns; empty where an instance is itself a tensor.
+        rows: ``[n, ...]`` valid rows.
+
+    Returns:
+        float32 of the same shape: numeric values a thousand deviations away, codes kept.
+    """
+    if not columns:
+        return (rows * np.float32(OUTLIER_SCALE)).astype(np.float32)
+    far = rows.astype(np.float64)
+    for j, column in enumerate(columns):
+        if column.kind == "numeric":
+            spread = column.statistics.std if column.statistics else 1.0
+            sign = np.where(np.arange(len(rows)) % 2, -1.0, 1.0)
+            far[:, j] += sign * OUTLIER_SCALE * (spread or 1.0)
+    limit = float(np.finfo(np.float32).max) / 2
+    return np.clip(far, -limit, limit).astype(np.float32)

@@ -1,0 +1,1 @@
+"""What runs an artifact: one file for each library."""

@@ -1,0 +1,99 @@
+"""What every engine offers, and how one is opened."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol, get_args
+
+from numpy.typing import NDArray
+
+from lockstep.artifact.columns import FeatureArray
+from lockstep.artifact.folder import ONNX, TORCHSCRIPT, Artifact
+from lockstep.artifact.manifest import Tensor
+from lockstep.errors import EngineUnavailable, InvalidSetting
+
+EngineName = Literal["onnx", "torchscript"]
+MODEL_FILES: dict[EngineName, str] = {"onnx": ONNX, "torchscript": TORCHSCRIPT}
+
+Rows = tuple[NDArray[Any], ...]
+
+
+class Engine(Protocol):
+    """Runs rows in inference mode; there is no way from it to the module or to its mode."""
+
+    @property
+    def name(self) -> EngineName:
+        """Which engine it is."""
+
+    def run(self, features: FeatureArray) -> Rows:
+        """Run a whole batch.
+
+        Args:
+            features: float32 ``[n, ...]``, n ≥ 1, C-contiguous.
+
+        Returns:
+            The outputs in the manifest's order, each with ``n`` rows.
+
+        Raises:
+            EngineFailure: where the library could not run them.
+        """
+
+
+def check_engine_name(name: str) -> EngineName:
+    """The name as an engine's name.
+
+    Raises:
+        InvalidSetting: for any other word.
+    """
+    for known in get_args(EngineName):
+        if name == known:
+            return known  # type: ignore[no-any-return]  # get_args is untyped
+    raise InvalidSetting(f"The engine must be onnx or torchscript, however: {name!r}.")
+
+
+def open_engine(
+    name: EngineName,
+    model: bytes,
+    outputs: Sequence[Tensor],
+    *,
+    threads: int = 1,
+    optimised: bool = True,
+) -> Engine:
+    """Open a model file's bytes with an engine.
+
+    The library is imported here, so that nobody pays for the engine that is not asked for.
+
+    Args:
+        name: which engine.
+        model: the file's bytes, held to their digest by the caller.
+        outputs: the outputs in the order in which ``run`` returns them.
+        threads: intra-op threads of one run.
+        optimised: the library's own optimisations.
+
+    Raises:
+        EngineUnavailable: where its library is not installed.
+        Unreadable: where the library cannot load the file.
+    """
+    try:
+        module = importlib.import_module(f"lockstep.engine.{name}")
+    except ModuleNotFoundError as error:
+        raise EngineUnavailable(
+            f"The {name} engine needs {error.name}, which is not installed; "
+            f"install lockstep[{name}], or use the onnx engine."
+        ) from error
+    engine: Engine = module.open_model(model, outputs, threads=threads, optimised=optimised)
+    return engine
+
+
+def open_artifact_engine(name: EngineName, artifact: Artifact, *, threads: int = 1) -> Engine:
+    """Open the artifact's model file for an engine.
+
+    Raises:
+        NotFound: where the artifact holds no file for that engine.
+        DigestMismatch: where the file is not the sealed one.
+        EngineUnavailable: where the engine's library is not installed.
+        Unreadable: where the library cannot load the file.
+    """
+    model = artifact.read(MODEL_FILES[name])
+    return open_engine(name, model, artifact.manifest.outputs, threads=threads)

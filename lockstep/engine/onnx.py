@@ -1,0 +1,122 @@
+"""The onnx engine: the only home of onnxruntime."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+from lockstep.artifact.columns import FeatureArray
+from lockstep.artifact.manifest import Tensor
+from lockstep.engine.engine import EngineName, Rows
+from lockstep.errors import EngineFailure, Unreadable
+
+VERSION: str = onnxruntime.__version__
+
+_DATATYPES = {
+    "tensor(float)": "FP32",
+    "tensor(double)": "FP64",
+    "tensor(float16)": "FP16",
+    "tensor(int8)": "INT8",
+    "tensor(int16)": "INT16",
+    "tensor(int32)": "INT32",
+    "tensor(int64)": "INT64",
+    "tensor(uint8)": "UINT8",
+    "tensor(uint16)": "UINT16",
+    "tensor(uint32)": "UINT32",
+    "tensor(uint64)": "UINT64",
+    "tensor(bool)": "BOOL",
+    "tensor(string)": "BYTES",
+}
+
+_INTERNALS = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : |/\S+:\d+ [^(]*\([^)]*\)(?: const)? ")
+
+# What onnxruntime raises of its own; its classes share no base below Exception.
+ERRORS: tuple[type[Exception], ...] = (
+    *(
+        kind
+        for kind in vars(state).values()
+        if isinstance(kind, type) and issubclass(kind, Exception)
+    ),
+    RuntimeError,
+    ValueError,
+)
+
+
+class OnnxEngine:
+    """Runs an ONNX model with onnxruntime on the processor."""
+
+    name: EngineName = "onnx"
+
+    def __init__(self, session: Any, outputs: Sequence[Tensor]) -> None:
+        self._run = session.run
+        self._input = session.get_inputs()[0].name
+        self._outputs = [output.name for output in outputs]
+
+    def run(self, features: FeatureArray) -> Rows:
+        """Run a whole batch; see :class:`lockstep.engine.engine.Engine`."""
+        try:
+            return tuple(self._run(self._outputs, {self._input: features}))
+        except ERRORS as error:
+            raise EngineFailure(
+                f"onnxruntime could not run the rows: {_first_line(error)}"
+            ) from error
+
+
+def open_model(
+    model: bytes, outputs: Sequence[Tensor], *, threads: int, optimised: bool
+) -> OnnxEngine:
+    """Open an ONNX file's bytes.
+
+    Raises:
+        Unreadable: where onnxruntime cannot load them.
+    """
+    return OnnxEngine(_session(model, threads=threads, optimised=optimised), outputs)
+
+
+def describe_tensors(model: bytes) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """The model's inputs and outputs as onnxruntime sees them.
+
+    A size that varies is -1; an output that is no tensor (a ZipMap's list of maps) has its type's
+    own name as datatype.
+
+    Raises:
+        Unreadable: where onnxruntime cannot load the model.
+    """
+    session = _session(model, threads=1, optimised=False)
+    return _tensors(session.get_inputs()), _tensors(session.get_outputs())
+
+
+def _tensors(arguments: Sequence[Any]) -> tuple[Tensor, ...]:
+    return tuple(
+        Tensor(
+            name=argument.name,
+            datatype=_DATATYPES.get(argument.type, argument.type),
+            shape=tuple(size if isinstance(size, int) else -1 for size in argument.shape or ()),
+        )
+        for argument in arguments
+    )
+
+
+def _session(model: bytes, *, threads: int, optimised: bool) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    options.use_deterministic_compute = True
+    # A spinning pool would take the core that the HTTP side needs.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if not optimised:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except ERRORS as error:
+        raise Unreadable(f"onnxruntime cannot load the model: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    """What onnxruntime says, without its error numbers and the places in its own sources."""
+    return _INTERNALS.sub("", str(error).strip().splitlines()[0])[:300]

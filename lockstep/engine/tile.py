@@ -1,0 +1,65 @@
+"""Rows in portions: a fixed tile for engines that need one, and pieces for long inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lockstep.artifact.columns import FeatureArray
+from lockstep.engine.engine import Engine, EngineName, Rows
+
+
+class TiledEngine:
+    """Runs every batch in tiles of exactly ``tile`` rows; the last one is filled up with zeros.
+
+    The library then sees one batch size only, so what remains to be proved is that a row's bits do
+    not depend on its position in the tile or on its neighbours. With a tile of one row there is
+    neither.
+    """
+
+    def __init__(self, engine: Engine, tile: int) -> None:
+        self._engine = engine
+        self.tile = tile
+
+    @property
+    def name(self) -> EngineName:
+        """Which engine it is."""
+        return self._engine.name
+
+    def run(self, features: FeatureArray) -> Rows:
+        """Run a whole batch; see :class:`lockstep.engine.engine.Engine`."""
+        starts = range(0, len(features), self.tile)
+        return _joined([self._run_tile(features[i : i + self.tile]) for i in starts])
+
+    def _run_tile(self, rows: FeatureArray) -> Rows:
+        n = len(rows)
+        if n == self.tile:
+            return self._engine.run(rows)
+        filled = np.zeros((self.tile, *rows.shape[1:]), np.float32)
+        filled[:n] = rows
+        return tuple(output[:n] for output in self._engine.run(filled))
+
+
+def run_in_pieces(engine: Engine, features: FeatureArray, max_rows: int) -> Rows:
+    """Run rows of any number in pieces of at most ``max_rows``, the largest batch that was proved.
+
+    Args:
+        engine: whose rows do not depend on the batch that they are in.
+        features: float32 ``[n, ...]``, n ≥ 1, C-contiguous.
+        max_rows: rows of one run, ≥ 1.
+
+    Returns:
+        The outputs in the manifest's order, each with ``n`` rows.
+
+    Raises:
+        EngineFailure: where the library could not run a piece.
+    """
+    starts = range(0, len(features), max_rows)
+    return _joined([engine.run(features[i : i + max_rows]) for i in starts])
+
+
+def _joined(pieces: Sequence[Rows]) -> Rows:
+    if len(pieces) == 1:
+        return pieces[0]
+    return tuple(np.concatenate(outputs) for outputs in zip(*pieces, strict=True))

@@ -1,0 +1,1 @@
+"""What is proved about an artifact: audit, row independence, behaviour, parity, certificate."""

@@ -1,0 +1,112 @@
+"""The audit of an ONNX file: every operator that is in, or able to enter, training mode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx
+from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-untyped]  # no stubs
+from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]  # no stubs
+from onnx import ModelProto, TensorProto
+
+from lockstep.errors import Unreadable
+from lockstep.proof.finding import AuditReport
+from lockstep.proof.onnx_walk import Walk
+
+
+def audit_onnx(model: ModelProto) -> AuditReport:
+    """Find every operator that is in, or able to enter, training mode.
+
+    Args:
+        model: a model that :func:`read_onnx` has read.
+
+    Returns:
+        The report; ``operators`` counts the nodes that were read, those of subgraphs and of called
+        functions included.
+
+    Raises:
+        Unreadable: it nests too deeply (a function that calls itself does), or its functions spell
+            out to too many nodes.
+    """
+    walk = Walk(model)
+    walk.read_model(model)
+    return AuditReport(format="onnx", operators=walk.operators, findings=tuple(walk.findings))
+
+
+def read_onnx(data: bytes, *, source: str) -> ModelProto:
+    """Parse and check an ONNX file.
+
+    Args:
+        data: the whole file.
+        source: what the file is called in messages.
+
+    Raises:
+        Unreadable: the bytes are no ONNX model, the model is not valid, or its weights lie in other
+            files.
+    """
+    expected = f"{source} must be an ONNX model (one .onnx file)"
+    if not data:
+        raise Unreadable(f"{expected}, but it is empty; export or copy it again.")
+    try:
+        model = onnx.load_model_from_string(data)
+    except DecodeError as error:
+        raise Unreadable(
+            f"{expected}, but its bytes cannot be parsed as one; check that it is not another kind "
+            "of file or cut short."
+        ) from error
+    if not model.graph.node or not model.graph.output:
+        raise Unreadable(
+            f"{expected}, but it holds no graph with nodes and outputs; check that it is not "
+            "another kind of file or cut short."
+        )
+    _refuse_broken_text(model, source)
+    _refuse_external_data(model, source)
+    try:
+        onnx.checker.check_model(data)
+    except onnx.checker.ValidationError as error:
+        reason = " ".join(str(error).split("==>")[0].split()).rstrip(".")
+        raise Unreadable(
+            f"{source} must be a valid ONNX model, but onnx finds: {reason}. Export it again."
+        ) from error
+    return model
+
+
+def _refuse_external_data(model: ModelProto, source: str) -> None:
+    """A second file is not covered by the first one's digest, and its path may lead anywhere."""
+    for message in _messages(model):
+        if isinstance(message, TensorProto) and message.data_location == TensorProto.EXTERNAL:
+            raise Unreadable(
+                f"{source} must hold its weights itself, but tensor {message.name!r} lies in "
+                "another file; save it as one file (external_data=False in torch.onnx.export)."
+            )
+
+
+def _refuse_broken_text(model: ModelProto, source: str) -> None:
+    """Where everybody expects a string, protobuf gives bytes for what is not UTF-8."""
+    for message in _messages(model):
+        names = [message.name] if isinstance(message, TensorProto) else _texts(message)
+        for text in names:
+            if isinstance(text, bytes):
+                raise Unreadable(
+                    f"{source} must be a valid ONNX model, but the name {text!r} is not UTF-8; "
+                    "export or copy it again."
+                )
+
+
+def _messages(model: ModelProto) -> Iterator[Message]:
+    """Every message of a model, down to its tensors; their values are not touched."""
+    waiting: list[Message] = [model]
+    while waiting:
+        message = waiting.pop()
+        yield message
+        if isinstance(message, TensorProto):
+            continue
+        for field, value in message.ListFields():
+            if field.type == FieldDescriptor.TYPE_MESSAGE:
+                waiting += [value] if isinstance(value, Message) else value
+
+
+def _texts(message: Message) -> Iterator[object]:
+    for field, value in message.ListFields():
+        if field.type == FieldDescriptor.TYPE_STRING:
+            yield from [value] if isinstance(value, str | bytes) else value

@@ -1,0 +1,238 @@
+"""The audit of a TorchScript file: every operator that is in, or able to enter, training mode.
+
+The inlined graph of each method of each module is read in the order in which it would run. Beside
+every value stands what can be told about it without running anything, so that a flag is found
+through attributes, branches and arguments. An unfrozen module whose ``training`` attributes are
+false answers as it should today, but one call of ``train()`` changes that: it is undecided.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from typing import Any, Final
+
+import torch
+from torch._C import Block, Graph, Node, parse_schema
+
+from lockstep.proof.finding import AuditReport, Defect, Finding
+from lockstep.proof.torchscript_mode import Operator, guard, judge
+from lockstep.proof.torchscript_value import NONE, Value, fold, join
+
+# What is still a call after inlining leads to code that only the running program knows.
+_CALLS = frozenset({"prim::CallMethod", "prim::CallFunction", "prim::PythonOp"})
+_UNREADABLE: Final = Defect(
+    "undecided",
+    "it calls code that cannot be read before it runs",
+    "Export again with torch.jit.trace, which writes down what the call does.",
+)
+
+
+def audit_torchscript(module: torch.nn.Module) -> AuditReport:
+    """Find every operator that is in, or able to enter, training mode.
+
+    Args:
+        module: a loaded ``torch.jit.ScriptModule``.
+
+    Returns:
+        The report; ``operators`` counts the nodes that were read, of every method of every module,
+        each place of the source once.
+    """
+    walk = _Walk()
+    for _, owner in module.named_modules():
+        walk.written.update(
+            node.s("name")
+            for _, graph in _methods(owner)
+            for node in _nodes(graph)
+            if node.kind() == "prim::SetAttr"
+        )
+    for path, owner in module.named_modules():
+        for name, graph in _methods(owner):
+            walk.read_method(path, name, owner, graph)
+    return AuditReport(
+        format="torchscript", operators=walk.operators, findings=tuple(walk.findings)
+    )
+
+
+def _methods(owner: Any) -> Iterator[tuple[str, Graph]]:
+    """The inlined graphs of a module's methods and hooks; ``forward`` comes first."""
+    compiled = owner._c  # noqa: SLF001 - the names of methods have no public accessor
+    for name in sorted(compiled._method_names(), key=lambda name: (name != "forward", name)):  # noqa: SLF001
+        yield name, compiled._get_method(name).inlined_graph  # noqa: SLF001
+    hooks = (*compiled._get_forward_pre_hooks(), *compiled._get_forward_hooks())  # noqa: SLF001
+    for hook in hooks:
+        yield hook.name, hook.inlined_graph
+
+
+def _nodes(block: Graph | Block) -> Iterator[Node]:
+    for node in block.nodes():
+        yield node
+        for inner in node.blocks():
+            yield from _nodes(inner)
+
+
+# A module's path, an operator and its place in the source: the same in every graph inlined from it.
+_Place = tuple[str, str, str]
+_Values = dict[str, Value]
+
+
+class _Walk:
+    """One reading of a file.
+
+    Attributes:
+        findings: what was found so far.
+        operators: the nodes read so far.
+        written: names of attributes that some method sets, so that they tell nothing.
+    """
+
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
+        self.operators = 0
+        self.written: set[str] = set()
+        self._problems: dict[_Place, set[str]] = {}
+        # Of the method that is being read:
+        self._owner = self._method = ""
+        self._seen: dict[_Place, set[str]] = {}
+        self._names: Counter[str] = Counter()
+
+    def read_method(self, path: str, name: str, owner: torch.nn.Module, graph: Graph) -> None:
+        """Read one method, of which the parts that are inlined elsewhere may be known already."""
+        self._owner, self._method = path, f"{path}.{name}" if path else name
+        self._seen, self._names = {}, Counter()
+        module, *formals = graph.inputs()
+        argument = Value(origin=f"an argument of {self._method}")
+        values = {formal.debugName(): argument for formal in formals}
+        values[module.debugName()] = Value(known=True, payload=owner, fixed=True, origin=path)
+        self._read_block(graph, values, guarded=False)
+        for place, problems in self._seen.items():
+            self._problems.setdefault(place, set()).update(problems)
+
+    def _read_block(self, block: Graph | Block, values: _Values, *, guarded: bool) -> list[Value]:
+        for node in block.nodes():
+            results = self._read_node(node, values, guarded=guarded)
+            for output, result in zip(node.outputs(), results, strict=True):
+                values[output.debugName()] = result
+        return [values[output.debugName()] for output in block.outputs()]
+
+    def _read_node(self, node: Node, values: _Values, *, guarded: bool) -> list[Value]:
+        """Judge a node and what is inside it; returns one value for each of its outputs."""
+        kind = node.kind()
+        inputs = [values[given.debugName()] for given in node.inputs()]
+        if kind == "prim::If":
+            self._judge(node, None)
+            return self._read_if(node, inputs[0], values, guarded=guarded)
+        random = node.isNondeterministic()
+        arguments = dict(zip(_argument_names(node.schema()), inputs, strict=False))
+        defect = _UNREADABLE if kind in _CALLS else judge(Operator(kind, arguments, random=random))
+        self._judge(node, guard(defect) if defect and guarded else defect)
+        for block in node.blocks():
+            carried = Value(origin="a variable of a loop")
+            values |= {formal.debugName(): carried for formal in block.inputs()}
+            self._read_block(block, values, guarded=guarded)
+        if node.hasAttribute("Subgraph"):
+            return self._read_subgraph(node, inputs, guarded=guarded)
+        if kind == "prim::Constant":
+            return [_constant(node)]
+        if kind == "prim::GetAttr":
+            return [self._attribute(node, inputs[0])]
+        closed = not (random or "generator" in arguments or list(node.blocks()))
+        result = fold(kind, [_scalar(value) for value in inputs], closed=closed)
+        others = [replace(result, known=False)] * node.outputsSize()
+        return [result, *others][: node.outputsSize()]
+
+    def _read_if(
+        self, node: Node, condition: Value, values: _Values, *, guarded: bool
+    ) -> list[Value]:
+        """Read both branches; the one that only ``train()`` would choose is guarded by it.
+
+        A branch that a constant rules out is left alone: every ``nn.Dropout`` carries one, for
+        ``inplace``.
+        """
+        then, otherwise = node.blocks()
+        outputs: list[list[Value]] = []
+        for branch, block in ((True, then), (False, otherwise)):
+            taken = not condition.known or bool(condition.payload) == branch
+            if taken or condition.switchable:
+                outputs.append(self._read_block(block, values, guarded=guarded or not taken))
+            else:
+                outputs.append([Value()] * node.outputsSize())
+        return join(condition, *outputs)
+
+    def _read_subgraph(self, node: Node, inputs: list[Value], *, guarded: bool) -> list[Value]:
+        """Read what a fork or a fused group holds; its calls have not been inlined yet."""
+        graph = node.g("Subgraph").copy()
+        torch._C._jit_pass_inline(graph)  # noqa: SLF001 - there is no public name
+        formals = [formal.debugName() for formal in graph.inputs()]
+        self._read_block(graph, dict(zip(formals, inputs, strict=True)), guarded=guarded)
+        return [Value()] * node.outputsSize()
+
+    def _attribute(self, node: Node, owner: Value) -> Value:
+        name = node.s("name")
+        if name in self.written or not owner.known or not hasattr(owner.payload, name):
+            return Value(origin=f"an attribute {name!r} that the code sets")
+        payload = getattr(owner.payload, name)
+        if isinstance(payload, torch.nn.Module):
+            path = f"{owner.origin}.{name}".lstrip(".")
+            return Value(known=True, payload=payload, fixed=True, origin=path)
+        where = f"{owner.origin}.{name}".lstrip(".")
+        return Value(
+            known=True,
+            payload=payload,
+            fixed=True,
+            switchable=name == "training",
+            origin=f"the attribute {where}",
+        )
+
+    def _judge(self, node: Node, defect: Defect | None) -> None:
+        """Count a node and report its defect, unless an earlier method has shown the same place.
+
+        Methods that are called by others are inlined there, with their arguments bound; read on
+        their own they would only be less decided.
+        """
+        scope = _scope_of(node)
+        kind = node.kind()
+        inner = ".".join(filter(None, (self._owner, scope)))
+        place = (inner, kind, str(node.sourceRange()))
+        earlier = self._problems.get(place)
+        problems = self._seen.setdefault(place, set())
+        if earlier is None:
+            self.operators += 1
+        if defect is None:
+            return
+        problems.add(defect.problem)
+        if earlier is not None and (defect.kind == "undecided" or defect.problem in earlier):
+            return
+        name = "/".join(filter(None, (self._method, scope, kind)))
+        self.findings.append(defect.at(f"{name}_{self._names[name]}", kind))
+        self._names[name] += 1
+
+
+def _scope_of(node: Node) -> str:
+    """Path of the module that a node was inlined from; torch writes ``a(Type).b(Type)``."""
+    steps = re.sub(r"\([^()]*\)", "", node.getModuleHierarchy()).split(".")
+    return ".".join(step for step in steps if step not in {"", "SELF", "UNKNOWN_INSTANCE"})
+
+
+@cache
+def _argument_names(schema: str) -> tuple[str, ...]:
+    if schema == "(no schema)":
+        return ()
+    return tuple(argument.name for argument in parse_schema(schema).arguments)
+
+
+def _constant(node: Node) -> Value:
+    if node.mustBeNone():
+        return NONE
+    known = node.hasAttribute("value")
+    payload = node.output().toIValue() if known else None
+    return Value(known=known, payload=payload, fixed=True, origin="a constant")
+
+
+def _scalar(value: Value) -> Value:
+    """The value itself, or the element of a tensor that holds one."""
+    if isinstance(value.payload, torch.Tensor) and value.payload.numel() == 1:
+        return replace(value, payload=value.payload.item())
+    return value

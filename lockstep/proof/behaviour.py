@@ -1,0 +1,238 @@
+"""Behaviour, measured: the same input twice; a row alone, in a batch, elsewhere, among outliers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from lockstep.artifact.columns import FeatureArray
+from lockstep.engine.engine import Engine, Rows
+from lockstep.engine.tile import TiledEngine
+
+# From the facts measured on AVX2 and AVX-512: no tile is safe everywhere, so several are tried;
+# the first that is proved serves. A tile of one row holds by construction.
+TILES = (32, 16, 64, 8, 4, 2, 1)
+BATCHES_PER_SIZE = 2
+
+
+class Determinism(BaseModel):
+    """The same input, several times.
+
+    Attributes:
+        runs: how often it was run.
+        rows: rows of the input.
+        holds: whether all runs gave the same bits.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    runs: int
+    rows: int
+    holds: bool
+
+
+class BatchInvariance(BaseModel):
+    """A row alone against the same row in batches.
+
+    Attributes:
+        batch_sizes: the sizes that were tried, as ranges: ``1-64, 100, 256``.
+        tried: how many they are.
+        asked: how many were to be tried; more than were tried where time ran out.
+        batches: batches run, each a random draw of rows and outliers in random order.
+        holds: whether every row had the same bits as alone.
+        counterexample: the first row and batch that had not.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    batch_sizes: str
+    tried: int
+    asked: int
+    batches: int
+    holds: bool
+    counterexample: str | None = None
+
+
+def ranges(sizes: Sequence[int]) -> str:
+    """Numbers as ranges, for people and machines alike: ``1-64, 100, 256``."""
+    parts: list[tuple[int, int]] = []
+    for size in sorted(set(sizes)):
+        if parts and size == parts[-1][1] + 1:
+            parts[-1] = (parts[-1][0], size)
+        else:
+            parts.append((size, size))
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
+
+
+def same_bits(left: NDArray[Any], right: NDArray[Any]) -> NDArray[np.bool_]:
+    """For each row, whether both arrays hold the same bits; NaN equals NaN.
+
+    Args:
+        left: ``[n, ...]``.
+        right: ``[n, ...]``, of the same type and shape.
+
+    Returns:
+        bool ``[n]``.
+    """
+    if left.shape != right.shape or left.dtype != right.dtype:
+        return np.zeros(len(left), np.bool_)
+    equal = left == right
+    if left.dtype.kind == "f":
+        # == holds 0.0 and -0.0 for equal; their signs tell them apart.
+        equal &= np.signbit(left) == np.signbit(right)
+        equal |= np.isnan(left) & np.isnan(right)
+    return equal.reshape(len(left), -1).all(axis=1)  # type: ignore[no-any-return]
+
+
+def check_determinism(engine: Engine, rows: FeatureArray, runs: int) -> Determinism:
+    """Run the same rows several times.
+
+    Args:
+        engine: under test.
+        rows: ``[n, ...]``.
+        runs: ≥ 2.
+    """
+    first = engine.run(rows)
+    holds = all(_all_same(first, engine.run(rows)) for _ in range(runs - 1))
+    return Determinism(runs=runs, rows=len(rows), holds=holds)
+
+
+def _all_same(left: Rows, right: Rows) -> bool:
+    return all(bool(same_bits(a, b).all()) for a, b in zip(left, right, strict=True))
+
+
+def check_batch_invariance(
+    engine: Engine,
+    rows: FeatureArray,
+    outliers: FeatureArray,
+    batch_sizes: Sequence[int],
+    *,
+    seed: int = 0,
+    budget_s: float = float("inf"),
+) -> BatchInvariance:
+    """Compare rows alone with the same rows in batches of many sizes.
+
+    Args:
+        engine: under test.
+        rows: ``[n, ...]``.
+        outliers: ``[m, ...]`` neighbours far from everything.
+        batch_sizes: the sizes to try, in this order.
+        seed: of the draws.
+        budget_s: seconds after which no further size is begun.
+    """
+    end = time.monotonic() + budget_s
+    pool = np.concatenate([rows, outliers])
+    alone = _alone(engine, pool)
+    generator = np.random.default_rng(seed)
+    tried: list[int] = []
+    batches = 0
+    for size in batch_sizes:
+        if time.monotonic() > end:
+            break
+        tried.append(size)
+        for drawn in _draws(generator, size, len(pool)):
+            batches += 1
+            answers = engine.run(np.ascontiguousarray(pool[drawn]))
+            wrong = _first_difference(answers, alone, drawn)
+            if wrong is not None:
+                example = f"row {drawn[wrong]} at position {wrong} of a batch of {size}"
+                return BatchInvariance(
+                    batch_sizes=ranges(tried),
+                    tried=len(tried),
+                    asked=len(batch_sizes),
+                    batches=batches,
+                    holds=False,
+                    counterexample=example,
+                )
+    return BatchInvariance(
+        batch_sizes=ranges(tried),
+        tried=len(tried),
+        asked=len(batch_sizes),
+        batches=batches,
+        holds=True,
+    )
+
+
+def _alone(engine: Engine, pool: FeatureArray) -> Rows:
+    answers = [engine.run(pool[i : i + 1]) for i in range(len(pool))]
+    return tuple(np.concatenate(outputs) for outputs in zip(*answers, strict=True))
+
+
+def _draws(generator: np.random.Generator, size: int, pool: int) -> Iterator[NDArray[np.intp]]:
+    for _ in range(BATCHES_PER_SIZE):
+        # Permutations one after another: every row comes up before any comes up twice.
+        rounds = -(-size // pool)
+        yield np.concatenate([generator.permutation(pool) for _ in range(rounds)])[:size]
+
+
+def _first_difference(answers: Rows, alone: Rows, drawn: NDArray[np.intp]) -> int | None:
+    for answer, expected in zip(answers, alone, strict=True):
+        same = same_bits(answer, expected[drawn])
+        if not same.all():
+            return int(np.argmin(same))
+    return None
+
+
+def check_tile(
+    engine: TiledEngine, rows: FeatureArray, outliers: FeatureArray, *, seed: int = 0
+) -> BatchInvariance:
+    """Prove a tile: every row of the pool at every position within it, among changing neighbours.
+
+    Args:
+        engine: with the tile under test.
+        rows: ``[n, ...]``.
+        outliers: ``[m, ...]``.
+        seed: of the draws.
+    """
+    pool = np.concatenate([rows, outliers])
+    alone = _alone(engine, pool)
+    generator = np.random.default_rng(seed)
+    # Position p holds row offset(p) + shift: after all shifts each row was everywhere, and because
+    # the offsets are random, among other neighbours at each position.
+    offsets = np.resize(generator.permutation(len(pool)), engine.tile)
+    batches = 0
+    for shift in range(len(pool)):
+        drawn = (offsets + shift) % len(pool)
+        batches += 1
+        wrong = _first_difference(engine.run(np.ascontiguousarray(pool[drawn])), alone, drawn)
+        if wrong is not None:
+            return BatchInvariance(
+                batch_sizes=str(engine.tile),
+                tried=1,
+                asked=1,
+                batches=batches,
+                holds=False,
+                counterexample=f"row {drawn[wrong]} at position {wrong} of a tile of {engine.tile}",
+            )
+    return BatchInvariance(
+        batch_sizes=str(engine.tile), tried=1, asked=1, batches=batches, holds=True
+    )
+
+
+def find_tile(
+    engine: Engine, rows: FeatureArray, outliers: FeatureArray, largest: int
+) -> tuple[TiledEngine, BatchInvariance]:
+    """The first tile that is proved on this machine.
+
+    Args:
+        engine: whose plain run is not batch-invariant here.
+        rows: ``[n, ...]``.
+        outliers: ``[m, ...]``.
+        largest: no tile is larger.
+
+    Returns:
+        The engine that runs in that tile, and what was measured of it.
+    """
+    for tile in TILES:
+        tiled = TiledEngine(engine, tile)
+        if tile > 1 and tile <= largest:
+            measured = check_tile(tiled, rows, outliers)
+            if measured.holds:
+                return tiled, measured
+    tiled = TiledEngine(engine, 1)
+    return tiled, check_tile(tiled, rows, outliers)

@@ -1,0 +1,158 @@
+"""The certificate: what was proved about an artifact, with the figures, on which machine."""
+
+from __future__ import annotations
+
+import json
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lockstep.artifact.manifest import first_problem
+from lockstep.errors import Unreadable
+from lockstep.proof.behaviour import BatchInvariance, Determinism
+from lockstep.proof.finding import AuditReport
+from lockstep.proof.parity import Parity
+from lockstep.proof.rows import RowVerdict
+
+PACKAGES = ("lockstep", "onnx", "onnxruntime", "torch", "numpy")
+VECTOR_FLAGS = (
+    "sse4_2",
+    "avx",
+    "avx2",
+    "fma",
+    "avx512f",
+    "avx512_vnni",
+    "amx_tile",
+    "asimd",
+    "sve",
+)
+
+
+class Machine(BaseModel):
+    """Where it was proved.
+
+    Attributes:
+        processor: its name.
+        architecture: e.g. ``x86_64``.
+        vector_extensions: those that change how sums are split.
+        system: the operating system.
+        threads: intra-op threads of the engines.
+        versions: of the libraries.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    processor: str
+    architecture: str
+    vector_extensions: tuple[str, ...]
+    system: str
+    threads: int
+    versions: dict[str, str]
+
+
+class EngineProof(BaseModel):
+    """What was measured of one engine.
+
+    Attributes:
+        determinism: the same rows many times.
+        determinism_unoptimised: the same with the library's optimisations off, where it has any.
+        batch_invariance: of the plain run.
+        tile: rows of the tile that is needed, None where the plain run is invariant.
+        tile_invariance: what was measured of the tile.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    determinism: Determinism
+    determinism_unoptimised: Determinism | None = None
+    batch_invariance: BatchInvariance
+    tile: int | None = None
+    tile_invariance: BatchInvariance | None = None
+
+
+class Certificate(BaseModel):
+    """What was proved about an artifact.
+
+    Attributes:
+        format: version of this file's layout.
+        created: when.
+        machine: where.
+        audit: by model file.
+        rows: row independence, read off the ONNX graph, for each output.
+        parity: between each two forms of the network.
+        engines: behaviour, by engine.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    created: datetime = Field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
+    machine: Machine
+    audit: dict[str, AuditReport]
+    rows: tuple[RowVerdict, ...]
+    parity: tuple[Parity, ...]
+    engines: dict[str, EngineProof]
+
+    def to_bytes(self) -> bytes:
+        """The file's content: indented UTF-8 JSON that ends in a newline."""
+        return (
+            json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
+        ).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Read a certificate.
+
+        Raises:
+            Unreadable: where it is not JSON, or not a certificate of this format.
+        """
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            raise Unreadable(
+                f"certificate.json is not a certificate: {first_problem(error)}."
+            ) from error
+
+
+def this_machine(threads: int) -> Machine:
+    """The machine that this process runs on.
+
+    Args:
+        threads: intra-op threads of the engines.
+    """
+    processor, flags = _processor()
+    return Machine(
+        processor=processor,
+        architecture=platform.machine(),
+        vector_extensions=tuple(flag for flag in VECTOR_FLAGS if flag in flags),
+        system=platform.system(),
+        threads=threads,
+        versions=versions(),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that the answers rest on, of those that are installed."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _processor() -> tuple[str, set[str]]:
+    """Name and flags of the processor, from Linux where it is Linux."""
+    cpuinfo = Path("/proc/cpuinfo")
+    fields: dict[str, str] = {}
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            key, _, value = line.partition(":")
+            fields.setdefault(key.strip(), value.strip())
+    name = fields.get("model name") or platform.processor() or platform.machine()
+    return name, set((fields.get("flags") or fields.get("Features") or "").split())

@@ -1,0 +1,87 @@
+"""Claims: a certificate as a short table for people, one row for each thing that was proved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lockstep.proof.certificate import Certificate, EngineProof
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One row of the table.
+
+    Attributes:
+        subject: what it is claimed of: a file, an output, two forms, an engine.
+        claim: what is claimed.
+        measured: the figures.
+        holds: whether they bear it out; None where reading could not decide and only the measured
+            test speaks.
+    """
+
+    subject: str
+    claim: str
+    measured: str
+    holds: bool | None
+
+    @property
+    def verdict(self) -> str:
+        """``holds``, ``does not hold`` or ``measured only``."""
+        if self.holds is None:
+            return "measured only"
+        return "holds" if self.holds else "does not hold"
+
+
+def claims(certificate: Certificate) -> tuple[Claim, ...]:
+    """Everything that a certificate says, in the order in which it is proved."""
+    return (
+        *_audit(certificate),
+        *_rows(certificate),
+        *_parities(certificate),
+        *(claim for name, proof in certificate.engines.items() for claim in _engine(name, proof)),
+    )
+
+
+def _audit(certificate: Certificate) -> Iterator[Claim]:
+    for file, report in certificate.audit.items():
+        found = f"; {len(report.findings)} findings" if report.findings else ""
+        measured = f"{report.verdict}, {report.operators} operators read{found}"
+        yield Claim(file, "inference mode", measured, report.verdict == "clean")
+
+
+def _rows(certificate: Certificate) -> Iterator[Claim]:
+    holds = {"independent": True, "mixing": False, "undecided": None}
+    for verdict in certificate.rows:
+        measured = f"read through {', '.join(verdict.rests_on)}"
+        if verdict.verdict != "independent":
+            measured = verdict.reason
+        yield Claim(verdict.output, "each row on its own", measured, holds[verdict.verdict])
+
+
+def _parities(certificate: Certificate) -> Iterator[Claim]:
+    several = len({parity.output for parity in certificate.parity}) > 1
+    for parity in certificate.parity:
+        ulp = "" if parity.max_ulp is None else f", {parity.max_ulp} ulp"
+        measured = f"max abs {parity.max_abs:.2g}{ulp}, bound {parity.bound:.2g}"
+        output = f" in {parity.output}" if several else ""
+        yield Claim(f"{parity.left} = {parity.right}{output}", "parity", measured, parity.holds)
+
+
+def _engine(name: str, proof: EngineProof) -> Iterator[Claim]:
+    plain = proof.determinism_unoptimised
+    also = f", and {plain.runs} with optimisations off" if plain is not None else ""
+    yield Claim(
+        name,
+        "deterministic",
+        f"{proof.determinism.runs} runs of {proof.determinism.rows} rows{also}",
+        proof.determinism.holds and (plain is None or plain.holds),
+    )
+    measured = proof.tile_invariance or proof.batch_invariance
+    if not measured.holds:
+        figures = f"not so for {measured.counterexample}"
+    elif proof.tile is None:
+        figures = f"{measured.tried} batch sizes ({measured.batch_sizes})"
+    else:
+        figures = f"in a tile of {proof.tile}, every row at every position"
+    yield Claim(name, "batch-invariant", figures, measured.holds)

@@ -1,0 +1,210 @@
+"""The proof at load: what the service repeats on its own machine before it says ready."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from lockstep.artifact.folder import CERTIFICATE, GOLDEN, ONNX, Artifact
+from lockstep.artifact.golden import Golden, outliers
+from lockstep.engine.engine import (
+    MODEL_FILES,
+    Engine,
+    EngineName,
+    Rows,
+    open_artifact_engine,
+)
+from lockstep.engine.tile import TiledEngine
+from lockstep.errors import Disproved, ParityBroken, RowMixing, Unreadable, Unrepeatable
+from lockstep.proof.audit_onnx import audit_onnx, read_onnx
+from lockstep.proof.behaviour import (
+    BatchInvariance,
+    Determinism,
+    check_batch_invariance,
+    check_determinism,
+    find_tile,
+    same_bits,
+)
+from lockstep.proof.certificate import Certificate
+from lockstep.proof.parity import compare
+from lockstep.proof.prove import audit_file, refused_by_audit, refused_by_rows
+from lockstep.proof.rows import row_independence
+
+DETERMINISM_RUNS = 20
+SIZES_IN_ORDER = 32
+
+GoldenBits = Literal["equal", "close"]
+
+
+class LoadProof(BaseModel):
+    """What the service proved about the engine that it runs, here and now.
+
+    Attributes:
+        engine: which engine.
+        golden: whether the golden rows gave the bits that this engine gave where the artifact was
+            made (``equal``), or others within the bound of parity (``close``).
+        determinism: the golden rows several times.
+        batch_invariance: of the run that serves.
+        tile: rows of the tile that serves, None where the plain run is invariant.
+        seconds: what the proof took.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    engine: EngineName
+    golden: GoldenBits
+    determinism: Determinism
+    batch_invariance: BatchInvariance
+    tile: int | None
+    seconds: float
+
+
+def prove_at_load(
+    artifact: Artifact,
+    engine_name: EngineName,
+    *,
+    threads: int,
+    max_batch_rows: int,
+    budget_s: float,
+) -> tuple[Engine, LoadProof]:
+    """Hold an artifact to its digests, audit it, and measure the engine that will serve it.
+
+    Args:
+        artifact: its manifest holds to its digest already.
+        engine_name: the engine that will serve.
+        threads: intra-op threads of the engine.
+        max_batch_rows: the largest batch that the engine will be given.
+        budget_s: seconds after which no further batch size is begun.
+
+    Returns:
+        The engine, in a tile where it needs one, and what was proved.
+
+    Raises:
+        Disproved: where anything contradicts inference mode; the subclass says what.
+        Unreadable: where a file cannot be read.
+        EngineUnavailable: where the engine's library is not installed.
+    """
+    begin = time.monotonic()
+    artifact.check_serving_files()
+    _check_reading(artifact, engine_name)
+    golden = Golden.from_bytes(artifact.read(GOLDEN))
+    Certificate.from_bytes(artifact.read(CERTIFICATE))
+    check_golden_shapes(artifact, golden)
+    plain = open_artifact_engine(engine_name, artifact, threads=threads)
+    determinism = check_determinism(plain, golden.features, DETERMINISM_RUNS)
+    if not determinism.holds:
+        raise Unrepeatable(
+            f"The {engine_name} engine gave two answers to the same golden rows; export the "
+            f"network in eval mode."
+        )
+    left_s = budget_s - (time.monotonic() - begin)
+    engine, measured = _lock(plain, artifact, golden, max_batch_rows, left_s)
+    if not measured.holds:
+        raise RowMixing(
+            f"With the {engine_name} engine a row's answer depends on its neighbours: "
+            f"{measured.counterexample}."
+        )
+    proof = LoadProof(
+        engine=engine_name,
+        golden=check_golden(artifact, golden, engine_name, engine.run(golden.features)),
+        determinism=determinism,
+        batch_invariance=measured,
+        tile=engine.tile if isinstance(engine, TiledEngine) else None,
+        seconds=round(time.monotonic() - begin, 3),
+    )
+    return engine, proof
+
+
+def _check_reading(artifact: Artifact, engine: EngineName) -> None:
+    """Audit the file that the engine will run, and read the graph's row independence."""
+    file = MODEL_FILES[engine]
+    data = artifact.read(file)
+    refusals: list[Disproved] = []
+    if file == ONNX:
+        graph = read_onnx(data, source=file)
+        refusals += refused_by_audit(file, audit_onnx(graph))
+        refusals += refused_by_rows(row_independence(graph))
+    else:
+        refusals += refused_by_audit(file, audit_file(file, data))
+    if refusals:
+        raise refusals[0]
+
+
+def check_golden_shapes(artifact: Artifact, golden: Golden) -> None:
+    """Refuse golden rows that do not belong to the manifest.
+
+    Raises:
+        Unreadable: where inputs or outputs are others than the manifest's.
+    """
+    names = {output.name for output in artifact.manifest.outputs}
+    shape = artifact.manifest.instance_shape
+    rows = len(golden.features)
+    fits = golden.features.dtype == np.float32 and rows > 0 and golden.features.shape[1:] == shape
+    fits = fits and all(output.shape[:1] == (rows,) for output in golden.reference.values())
+    if not fits or set(golden.reference) != names:
+        raise Unreadable(
+            f"{artifact.path / GOLDEN} does not fit the manifest's inputs and outputs."
+        )
+
+
+def _lock(
+    plain: Engine, artifact: Artifact, golden: Golden, max_batch_rows: int, budget_s: float
+) -> tuple[Engine, BatchInvariance]:
+    """The plain run where it is invariant here, else the tile that is proved."""
+    far = outliers(artifact.manifest.columns, golden.features)[:SIZES_IN_ORDER]
+    measured = check_batch_invariance(
+        plain, golden.features, far, _sizes(max_batch_rows), budget_s=budget_s
+    )
+    if measured.holds:
+        return plain, measured
+    return find_tile(plain, golden.features, far, max_batch_rows)
+
+
+def _sizes(max_batch_rows: int) -> list[int]:
+    """Every size; the small ones and the largest first, the rest as a sample if time runs out."""
+    first = list(range(1, min(SIZES_IN_ORDER, max_batch_rows) + 1))
+    rest = list(range(SIZES_IN_ORDER + 1, max_batch_rows + 1))
+    random.Random(0).shuffle(rest)  # noqa: S311 - a sample, no secret
+    return [*first, *sorted(rest, key=lambda size: size != max_batch_rows)]
+
+
+def check_golden(
+    artifact: Artifact, golden: Golden, engine: EngineName, answers: Rows
+) -> GoldenBits:
+    """Compare an engine's answers to the golden rows with what is recorded.
+
+    Args:
+        artifact: whose golden rows they are.
+        golden: the rows.
+        engine: who answered.
+        answers: the outputs in the manifest's order.
+
+    Returns:
+        ``equal`` where the bits are those that this engine gave at export, else ``close``.
+
+    Raises:
+        ParityBroken: where an output is farther from the reference than the bound allows.
+    """
+    manifest = artifact.manifest
+    recorded = golden.engines.get(engine, {})
+    bits: GoldenBits = "equal"
+    for output, answer in zip(manifest.outputs, answers, strict=True):
+        pair = (golden.reference[output.name], answer)
+        parity = compare("reference", engine, output.name, pair, manifest.task)
+        if not parity.holds:
+            raise ParityBroken(
+                f"The {engine} engine is {parity.max_abs:.3g} away from the golden rows in "
+                f"{output.name}, more than {parity.bound:.3g}; export the network again."
+            )
+        own = recorded.get(output.name)
+        same = own is not None and (
+            bool(same_bits(own, answer).all())
+            if answer.dtype != object
+            else bool(np.array_equal(own, answer.astype(np.str_)))
+        )
+        bits = bits if same else "close"
+    return bits

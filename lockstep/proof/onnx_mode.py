@@ -1,0 +1,180 @@
+"""The rules by which one ONNX node is found to be in training mode.
+
+Each rule is read off an operator's specification: onnx's ``Changelog.md`` for Dropout (1 to 22) and
+BatchNormalization (1 to 15), onnxruntime's ``ContribOperators.md`` for its own domains.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from onnx import AttributeProto, NodeProto
+
+from lockstep.proof.finding import Defect
+from lockstep.proof.onnx_value import ABSENT, Value
+
+EXPORT_AGAIN: Final = (
+    "Export the network again after model.eval(), with training=self.training in every call of "
+    "F.dropout."
+)
+OWN_STATISTICS: Final = (
+    "Train with track_running_stats=True, so that the file holds a mean and variance of its own, "
+    "and export again after model.eval()."
+)
+MAKE_CONSTANT: Final = "Leave the flag out, or make it a constant False, and export again."
+REMOVE_CHANCE: Final = (
+    "Remove the operator, or put it behind `if self.training:`, and export after model.eval()."
+)
+
+
+@dataclass(frozen=True)
+class Site:
+    """One node where it stands, with what is known of everything that enters it.
+
+    Attributes:
+        node: the node.
+        domain: its domain, the default one as the empty string.
+        version: version of that domain's operator set, as the graph or function imports it.
+        attributes: its attributes by name, those that a function's call binds included.
+        inputs: one value for each of its inputs.
+    """
+
+    node: NodeProto
+    domain: str
+    version: int
+    attributes: Mapping[str, AttributeProto]
+    inputs: Sequence[Value]
+
+    def input(self, index: int) -> Value:
+        """The input of that index; ``ABSENT`` past the last."""
+        return self.inputs[index] if index < len(self.inputs) else ABSENT
+
+    def switched_on(self, attribute: str) -> bool:
+        """Whether an integer attribute, 0 by default, is set."""
+        return attribute in self.attributes and self.attributes[attribute].i != 0
+
+
+def judge(site: Site) -> Defect | None:
+    """What is wrong with the mode of a node, if anything is."""
+    if site.domain in _TRAINING_DOMAINS:
+        return Defect("training", "it is an operator of training", EXPORT_AGAIN)
+    rule = _RULES.get((site.domain, site.node.op_type))
+    if rule is not None:
+        return rule(site)
+    return None if site.domain in _KNOWN_DOMAINS else _judge_name(site)
+
+
+def _judge_dropout(site: Site) -> Defect | None:
+    """Opset 12 brought the input ``training_mode``; from 7 to 11 there is inference only.
+
+    A ratio of 0 changes nothing: the node drops no value today, but it says that the network was
+    exported in training mode, where nothing else in the file can be trusted.
+    """
+    if site.version >= 12:
+        return _judge_flag(site, 2)
+    return None if site.version >= 7 else _judge_is_test(site)
+
+
+def _judge_batch_normalization(site: Site) -> Defect | None:
+    """From opset 14 ``training_mode`` tells, from 7 to 13 outputs 2 to 5, before ``is_test``."""
+    batch = "so it normalises every row with the mean and variance of its batch"
+    if site.version >= 14:
+        if site.switched_on("training_mode"):
+            return Defect("training", f"its training_mode is 1, {batch}", EXPORT_AGAIN)
+    elif site.version >= 7:
+        if any(site.node.output[1:]):
+            problem = (
+                f"it has more outputs than one, which means training in opset 7 to 13, {batch}"
+            )
+            return Defect("training", problem, EXPORT_AGAIN)
+    elif defect := _judge_is_test(site):
+        return defect
+    return _judge_statistics(site)
+
+
+def _judge_statistics(site: Site) -> Defect | None:
+    """Inference mode is worth its name only with a mean and variance that the file itself holds."""
+    for name, value in (("mean", site.input(3)), ("variance", site.input(4))):
+        if value.source == "computed":
+            problem = f"its {name} is computed while the network runs, from the batch it is given"
+            return Defect("training", problem, OWN_STATISTICS)
+        if value.source in {"input", "carried"}:
+            where = _whence(value)
+            return Defect("undecided", f"its {name} is {where}, not in the file", OWN_STATISTICS)
+    return None
+
+
+def _judge_is_test(site: Site) -> Defect | None:
+    if site.switched_on("is_test"):
+        return None
+    problem = f"its is_test is not 1, which means training in opset {site.version}"
+    return Defect("training", problem, EXPORT_AGAIN)
+
+
+def _judge_flag(site: Site, index: int) -> Defect | None:
+    value = site.input(index)
+    if value.source == "absent":
+        return None
+    if value.scalar is None:
+        return Defect("undecided", f"its training_mode is {_whence(value)}", MAKE_CONSTANT)
+    if value.scalar:
+        problem = "its training_mode is true, so it drops values at random"
+        return Defect("training", problem, EXPORT_AGAIN)
+    if value.source == "overridable":
+        problem = "its training_mode is false, yet a graph input too, so a caller may set it"
+        return Defect("undecided", problem, MAKE_CONSTANT)
+    return None
+
+
+def _judge_random(_: Site) -> Defect:
+    problem = "it draws random numbers, so the same row gets different answers"
+    return Defect("training", problem, REMOVE_CHANCE)
+
+
+def _judge_training_only(_: Site) -> Defect:
+    return Defect("training", "it exists for training only", EXPORT_AGAIN)
+
+
+def _judge_name(site: Site) -> Defect | None:
+    """Operators of other domains are no concern of the audit, unless their name says so."""
+    named = site.node.op_type
+    if named == "ATen" and "operator" in site.attributes:  # torch's way out of ONNX
+        named = site.attributes["operator"].s.decode(errors="replace")
+    if not _SUSPICIOUS.search(named):
+        return None
+    problem = f"nothing is known about the operator {named!r}, and its name speaks of training"
+    return Defect("undecided", problem, "Replace it by operators of ONNX, and export again.")
+
+
+def _whence(value: Value) -> str:
+    if value.source == "input":
+        return f"the graph input {value.origin!r}" if value.origin else "a graph input"
+    if value.source == "carried":
+        return "a variable of a loop"
+    return "computed while the network runs"
+
+
+_KNOWN_DOMAINS = frozenset({"", "ai.onnx.ml"})
+_TRAINING_DOMAINS = frozenset({"ai.onnx.preview.training", "ai.onnx.training"})
+_SUSPICIOUS = re.compile(
+    r"dropout|batch_?norm|random|(?:^|[:_])rand|bernoulli|multinomial", re.IGNORECASE
+)
+_RANDOM = (
+    "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli",
+    "Multinomial",
+)  # fmt: skip
+_RULES: Mapping[tuple[str, str], Callable[[Site], Defect | None]] = {
+    ("", "Dropout"): _judge_dropout,
+    ("", "BatchNormalization"): _judge_batch_normalization,
+    **{("", name): _judge_random for name in _RANDOM},
+    ("com.ms.internal.nhwc", "BatchNormalization"): _judge_batch_normalization,
+    ("com.microsoft", "BiasDropout"): lambda site: _judge_flag(site, 4),
+    ("com.microsoft", "BitmaskBiasDropout"): lambda site: _judge_flag(site, 4),
+    ("com.microsoft", "BitmaskDropout"): lambda site: _judge_flag(site, 2),
+    ("com.microsoft", "BatchNormInternal"): _judge_training_only,
+    ("com.microsoft", "TrainableDropout"): _judge_training_only,
+    ("com.microsoft", "Sampling"): _judge_random,
+}

@@ -1,0 +1,116 @@
+"""Parity: two forms of the same network on the same rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from lockstep.artifact.manifest import Task
+
+RELATIVE_BOUND = 1e-5
+
+
+class Parity(BaseModel):
+    """How far two forms of the network are apart on the golden rows.
+
+    Attributes:
+        left: one form, e.g. ``eager``.
+        right: the other, e.g. ``onnx``.
+        output: name of the output.
+        rows: how many rows were compared.
+        max_abs: largest absolute difference.
+        max_ulp: largest distance in units in the last place; None for outputs that are no floats.
+        bound: what ``max_abs`` may be.
+        holds: whether it is.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    left: str
+    right: str
+    output: str
+    rows: int
+    max_abs: float
+    max_ulp: int | None
+    bound: float
+    holds: bool
+
+
+def compare(
+    left: str,
+    right: str,
+    output: str,
+    answers: tuple[NDArray[Any], NDArray[Any]],
+    task: Task,
+) -> Parity:
+    """Compare one output of two forms.
+
+    The bound is 1e-5 × the output's scale: 1 for probabilities, for a number the standard
+    deviation of the golden outputs (at least that of the left form's rounding). Outputs that are
+    no floats (a label, a string) must be equal.
+
+    Args:
+        left: name of the form that is the reference.
+        right: name of the other.
+        output: name of the output.
+        answers: both forms' rows, ``[n, ...]`` each.
+        task: of the network.
+    """
+    a, b = answers
+    if a.dtype.kind != "f" or b.dtype.kind != "f" or a.shape != b.shape:
+        equal = a.shape == b.shape and bool(np.array_equal(a.astype(str), b.astype(str)))
+        distance = 0.0 if equal else float("inf")
+        return _parity(left, right, output, len(a), (distance, None, 0.0))
+    scale = 1.0 if task == "classification" else _scale(a)
+    same_nan = np.isnan(a) == np.isnan(b)
+    with np.errstate(invalid="ignore"):  # infinity less infinity: equal, as the next line says
+        difference = np.abs(a.astype(np.float64) - b.astype(np.float64))
+    difference = np.where(np.isnan(a) & np.isnan(b) | (a == b), 0.0, difference)
+    max_abs = float(difference.max()) if bool(same_nan.all()) else float("inf")
+    return _parity(left, right, output, len(a), (max_abs, max_ulp(a, b), RELATIVE_BOUND * scale))
+
+
+def _parity(
+    left: str, right: str, output: str, rows: int, figures: tuple[float, int | None, float]
+) -> Parity:
+    max_abs, ulp, bound = figures
+    return Parity(
+        left=left,
+        right=right,
+        output=output,
+        rows=rows,
+        max_abs=min(max_abs, float(np.finfo(np.float64).max)),  # JSON has no infinity
+        max_ulp=ulp,
+        bound=bound,
+        holds=max_abs <= bound,
+    )
+
+
+def _scale(reference: NDArray[Any]) -> float:
+    finite = reference[np.isfinite(reference)].astype(np.float64)
+    if not finite.size:
+        return 1.0
+    return float(finite.std()) or float(np.abs(finite).max()) or 1.0
+
+
+def max_ulp(left: NDArray[Any], right: NDArray[Any]) -> int:
+    """Largest distance of two float arrays in units in the last place.
+
+    Floats of one sign are ordered as their bits are; the negative ones are mirrored below zero so
+    that the distance counts the floats that lie between.
+    """
+    if left.dtype != right.dtype or left.size == 0:
+        return 0 if left.size == 0 else int(np.iinfo(np.int64).max)
+    integers = {2: np.int16, 4: np.int32, 8: np.int64}[left.dtype.itemsize]
+    order = [_ordered(np.ascontiguousarray(array).view(integers)) for array in (left, right)]
+    both = np.isfinite(left) & np.isfinite(right)
+    return max((abs(a - b) for a, b in zip(order[0][both], order[1][both], strict=True)), default=0)
+
+
+def _ordered(bits: NDArray[Any]) -> NDArray[Any]:
+    wide = bits.astype(object)  # Python integers: a float64's distance can exceed 64 bits
+    lowest = int(np.iinfo(bits.dtype).min)
+    return np.where(bits < 0, lowest - wide, wide)

@@ -1,0 +1,224 @@
+"""The whole proof of an artifact's files: export, `lockstep verify` and import call it alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lockstep.artifact.columns import FeatureArray
+from lockstep.artifact.folder import ONNX, TORCHSCRIPT
+from lockstep.artifact.golden import Golden, outliers
+from lockstep.artifact.manifest import Manifest
+from lockstep.engine.engine import MODEL_FILES, Engine, EngineName, Rows, open_engine
+from lockstep.errors import (
+    Disproved,
+    EngineUnavailable,
+    ParityBroken,
+    RowMixing,
+    TrainingMode,
+    Unreadable,
+    Unrepeatable,
+)
+from lockstep.proof.audit_onnx import audit_onnx, read_onnx
+from lockstep.proof.behaviour import (
+    BatchInvariance,
+    check_batch_invariance,
+    check_determinism,
+    find_tile,
+)
+from lockstep.proof.certificate import Certificate, EngineProof, this_machine
+from lockstep.proof.finding import AuditReport
+from lockstep.proof.parity import Parity, compare
+from lockstep.proof.rows import RowVerdict, row_independence
+
+DETERMINISM_RUNS = 100
+LARGER_BATCH_SIZES = (65, 100, 127, 128, 256)
+DEFAULT_MAX_BATCH_ROWS = 256
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A certificate, and the golden rows with each engine's own outputs on this machine."""
+
+    certificate: Certificate
+    golden: Golden
+
+
+def batch_sizes(max_batch_rows: int) -> tuple[int, ...]:
+    """Every size up to 64, then those at which kernels change, and the largest one given."""
+    sizes = {*range(1, 65), *LARGER_BATCH_SIZES, max_batch_rows}
+    return tuple(sorted(sizes))
+
+
+def prove(
+    manifest: Manifest,
+    models: Mapping[str, bytes],
+    golden: Golden,
+    *,
+    threads: int = 1,
+    max_batch_rows: int = DEFAULT_MAX_BATCH_ROWS,
+) -> Proof:
+    """Prove model files: audit, row independence, parity, determinism, batch invariance.
+
+    What is disproved is reported, not raised: see :func:`disproved`.
+
+    Args:
+        manifest: what the files claim to be.
+        models: ``model.onnx`` and, where there is one, ``model.ts``. The latter is passed over
+            where torch is not installed.
+        golden: inputs and the reference's outputs.
+        threads: intra-op threads of the engines.
+        max_batch_rows: the largest batch that an engine will be given.
+
+    Raises:
+        Unreadable: where a model file cannot be read.
+        EngineFailure: where an engine cannot run the golden rows.
+    """
+    graph = read_onnx(models[ONNX], source=ONNX)
+    audit = {ONNX: audit_onnx(graph)}
+    rows = row_independence(graph)
+    engines: dict[str, EngineProof] = {}
+    answers: dict[str, Rows] = {}
+    far = outliers(manifest.columns, golden.features)[:32]
+    for name, engine in _engines(manifest, models, threads):
+        if name == "torchscript":
+            audit[TORCHSCRIPT] = audit_file(TORCHSCRIPT, models[TORCHSCRIPT])
+        proof, locked = _prove_engine(engine, golden.features, far, max_batch_rows)
+        engines[name] = proof
+        answers[name] = locked.run(golden.features)
+    plain = open_engine("onnx", models[ONNX], manifest.outputs, threads=threads, optimised=False)
+    unoptimised = check_determinism(plain, golden.features, DETERMINISM_RUNS)
+    engines["onnx"] = engines["onnx"].model_copy(update={"determinism_unoptimised": unoptimised})
+    forms = {**answers, "onnx unoptimised": plain.run(golden.features)}
+    certificate = Certificate(
+        machine=this_machine(threads),
+        audit=audit,
+        rows=rows,
+        parity=tuple(_parities(manifest, golden, forms)),
+        engines=engines,
+    )
+    return Proof(certificate, replace(golden, engines=_by_name(manifest, answers)))
+
+
+def audit_file(file: str, data: bytes) -> AuditReport:
+    """Audit a model file's bytes; torch is imported only for a TorchScript file.
+
+    Args:
+        file: what it is called in messages; one that ends in ``.onnx`` is read as ONNX.
+        data: the whole file.
+
+    Raises:
+        Unreadable: where the file cannot be read.
+        EngineUnavailable: where it is TorchScript and torch is not installed.
+    """
+    if file.lower().endswith(".onnx"):
+        return audit_onnx(read_onnx(data, source=file))
+    try:
+        from lockstep.engine.torchscript import load_module  # noqa: PLC0415 - torch on demand
+        from lockstep.proof.audit_torchscript import audit_torchscript  # noqa: PLC0415 - the same
+    except ModuleNotFoundError as error:
+        raise EngineUnavailable(
+            f"Reading {file} needs torch, which is not installed; install lockstep[torchscript]."
+        ) from error
+    try:
+        return audit_torchscript(load_module(data))
+    except Unreadable as error:
+        raise Unreadable(f"{file}: {error}") from error
+
+
+def _engines(
+    manifest: Manifest, models: Mapping[str, bytes], threads: int
+) -> Iterator[tuple[EngineName, Engine]]:
+    for name, file in MODEL_FILES.items():
+        if file not in models:
+            continue
+        try:
+            engine = open_engine(name, models[file], manifest.outputs, threads=threads)
+        except EngineUnavailable:
+            continue  # the file is held to its digest alone; the certificate names who was there
+        yield name, engine
+
+
+def _prove_engine(
+    engine: Engine, rows: FeatureArray, far: FeatureArray, max_batch_rows: int
+) -> tuple[EngineProof, Engine]:
+    determinism = check_determinism(engine, rows, DETERMINISM_RUNS)
+    plain = check_batch_invariance(engine, rows, far, batch_sizes(max_batch_rows))
+    if plain.holds or not determinism.holds:
+        return EngineProof(determinism=determinism, batch_invariance=plain), engine
+    tiled, measured = find_tile(engine, rows, far, max_batch_rows)
+    proof = EngineProof(
+        determinism=determinism,
+        batch_invariance=plain,
+        tile=tiled.tile,
+        tile_invariance=measured,
+    )
+    return proof, tiled
+
+
+def _parities(manifest: Manifest, golden: Golden, forms: Mapping[str, Rows]) -> Iterator[Parity]:
+    """Each form against the reference, and each engine against the others."""
+    reference_name = "eager" if manifest.origin == "trained" else "onnx unoptimised"
+    names = [output.name for output in manifest.outputs]
+    reference = tuple(golden.reference[name] for name in names)
+    every = {f"{reference_name} (recorded)": reference, **forms}
+    if manifest.origin == "trained":
+        every = {"eager": reference, **forms}
+    pairs = [(a, b) for i, a in enumerate(every) for b in list(every)[i + 1 :]]
+    for left, right in pairs:
+        for i, name in enumerate(names):
+            yield compare(left, right, name, (every[left][i], every[right][i]), manifest.task)
+
+
+def _by_name(manifest: Manifest, answers: Mapping[str, Rows]) -> dict[str, dict[str, Any]]:
+    names = [output.name for output in manifest.outputs]
+    return {engine: dict(zip(names, rows, strict=True)) for engine, rows in answers.items()}
+
+
+def disproved(certificate: Certificate) -> Iterator[Disproved]:
+    """Every claim that the certificate's figures contradict, worst first."""
+    for file, report in certificate.audit.items():
+        yield from refused_by_audit(file, report)
+    yield from refused_by_rows(certificate.rows)
+    for engine, proof in certificate.engines.items():
+        yield from _refused_behaviour(engine, proof)
+    for parity in certificate.parity:
+        if not parity.holds:
+            yield ParityBroken(
+                f"{parity.left} and {parity.right} differ by {parity.max_abs:.3g} in "
+                f"{parity.output}, more than {parity.bound:.3g}; export the network again."
+            )
+
+
+def refused_by_audit(file: str, report: AuditReport) -> Iterator[TrainingMode]:
+    """Each finding of an audit as the error that refuses the file."""
+    for finding in report.findings:
+        word = "is in training mode" if finding.kind == "training" else "cannot be decided"
+        yield TrainingMode(f"{file} {word} at {finding}")
+
+
+def refused_by_rows(verdicts: tuple[RowVerdict, ...]) -> Iterator[RowMixing]:
+    """Each output that mixes rows, as the error that refuses the file."""
+    for verdict in verdicts:
+        if verdict.verdict == "mixing":
+            yield RowMixing(
+                f"Expected each row of {verdict.output} to depend on its own row of the input "
+                f"only. {verdict.reason} Export the model so that rows stay apart."
+            )
+
+
+def _refused_behaviour(engine: str, proof: EngineProof) -> Iterator[Disproved]:
+    plain = proof.determinism_unoptimised
+    if not proof.determinism.holds or (plain is not None and not plain.holds):
+        when = "" if not proof.determinism.holds else " with its optimisations off"
+        yield Unrepeatable(
+            f"The {engine} engine{when} gave two answers to the same rows; the network is in "
+            f"training mode or draws random numbers: export it in eval mode."
+        )
+    measured: BatchInvariance = proof.tile_invariance or proof.batch_invariance
+    if not measured.holds and proof.determinism.holds:
+        yield RowMixing(
+            f"With the {engine} engine a row's answer depends on its neighbours: "
+            f"{measured.counterexample}."
+        )

@@ -1,0 +1,114 @@
+"""Row independence, decided by reading an ONNX graph.
+
+The batch axis is followed from the inputs through every operator. For each tensor the walk notes on
+which axis the rows lie and in what order; for each shape, its numbers as functions of the batch
+size. Where an operator lets a row meet its neighbours, its position or the batch size, rows are
+mixed; where there is no sure rule, nothing is claimed, and the measured test is left to decide.
+
+The method is abstract interpretation (Cousot and Cousot, 1977): each rule keeps the law that row
+``b`` of a tensor is one function, the same in every batch and place, of row ``b`` of the inputs.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import onnx
+from pydantic import BaseModel, ConfigDict
+
+from lockstep.proof.rows.value import Mixing, Rows, Tensor, TensorList, Undecided
+from lockstep.proof.rows.walk import Output, Walk
+
+__all__ = ["RowVerdict", "row_independence"]
+
+
+class RowVerdict(BaseModel):
+    """Whether the rows of one output depend on their own rows of the input only.
+
+    Attributes:
+        output: name of the output.
+        verdict: ``independent``; ``mixing``, a row meets its neighbours, its position or the batch
+            size; ``undecided``, reading cannot tell.
+        node: path of the node at which that was found, where it is not ``independent``.
+        operator: operator of that node.
+        reason: one sentence.
+        rests_on: the operators whose rules the verdict ``independent`` rests on, sorted.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    output: str
+    verdict: Literal["independent", "mixing", "undecided"]
+    node: str | None = None
+    operator: str | None = None
+    reason: str
+    rests_on: tuple[str, ...] = ()
+
+
+def row_independence(model: onnx.ModelProto) -> tuple[RowVerdict, ...]:
+    """Decide for each output whether its rows depend on their own rows of the input only.
+
+    Axis 0 of every graph input that has no initializer is the batch, whether its length is named,
+    nameless or fixed.
+
+    Args:
+        model: a valid model, functions and subgraphs included.
+
+    Returns:
+        One verdict for each graph output, in order.
+    """
+    return tuple(map(_verdict, Walk(model).outputs()))
+
+
+def _verdict(output: Output) -> RowVerdict:
+    value = output.value
+    if isinstance(value, Mixing):
+        return _against(output, "mixing", value.reason, value.node, value.operator)
+    if isinstance(value, Undecided):
+        return _against(output, "undecided", value.reason, value.node, value.operator)
+    defect = _defect(value)
+    if defect:
+        made_by = output.made_by
+        node, operator = (made_by.path, made_by.operator) if made_by else (None, None)
+        return _against(output, *defect, node, operator)
+    return RowVerdict(
+        output=output.name,
+        verdict="independent",
+        reason="Every row depends on its own row of the input only.",
+        rests_on=tuple(sorted(value.rests_on)) if isinstance(value, Tensor) else (),
+    )
+
+
+def _defect(value: Tensor | TensorList) -> tuple[Literal["mixing", "undecided"], str] | None:
+    """What keeps an output from being one row for each row of the batch."""
+    if isinstance(value, TensorList):
+        return "undecided", "the output is a list of tensors"
+    if value.follows:
+        return "mixing", "the output is derived from the batch size"
+    if value.rows is None:
+        return "undecided", "the output does not depend on the batch, so it has no row for each row"
+    return None if value.rows == Rows(0) else ("mixing", _misplaced(value.rows))
+
+
+def _misplaced(rows: Rows) -> str:
+    if rows.axis < 0:
+        return "the axes of the output cut across the rows of the batch"
+    if rows.axis > 0:
+        return f"the batch lies on axis {rows.axis} of the output instead of axis 0"
+    return "the output has several rows for each row of the batch"
+
+
+def _against(
+    output: Output,
+    verdict: Literal["mixing", "undecided"],
+    reason: str,
+    node: str | None,
+    operator: str | None,
+) -> RowVerdict:
+    return RowVerdict(
+        output=output.name,
+        verdict=verdict,
+        node=node,
+        operator=operator,
+        reason=f"{reason[0].upper()}{reason[1:]}.",
+    )

@@ -1,0 +1,91 @@
+"""Verification: an artifact against its digests, and its claims proved again on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from lockstep.artifact.folder import CERTIFICATE, GOLDEN, ONNX, Artifact, open_artifact
+from lockstep.artifact.golden import Golden
+from lockstep.engine.engine import MODEL_FILES
+from lockstep.errors import ParityBroken
+from lockstep.proof.certificate import Certificate
+from lockstep.proof.load import GoldenBits, check_golden, check_golden_shapes
+from lockstep.proof.prove import disproved, prove
+
+
+class Verification(BaseModel):
+    """What `lockstep verify` found.
+
+    Attributes:
+        name: of the model.
+        version: its number.
+        digest: sha256 of the manifest.
+        certificate: proved again, on this machine.
+        golden: for each engine, whether it gave the recorded bits or close ones.
+        complaints: a sentence for each thing that does not hold; empty where all holds.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    version: int
+    digest: str
+    certificate: Certificate
+    golden: dict[str, GoldenBits]
+    complaints: tuple[str, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing was found wrong."""
+        return not self.complaints
+
+
+def verify(path: Path, *, threads: int = 1) -> Verification:
+    """Verify an artifact: digests of every file, audit, parity, golden rows, invariance.
+
+    Args:
+        path: the artifact's folder.
+        threads: intra-op threads of the engines.
+
+    Raises:
+        DigestMismatch: where a file that serving rests on is not the sealed one.
+        Unreadable: where there is no artifact, or a file of it cannot be read.
+    """
+    artifact = open_artifact(path)
+    artifact.check_serving_files()
+    Certificate.from_bytes(artifact.read(CERTIFICATE))
+    golden = Golden.from_bytes(artifact.read(GOLDEN))
+    check_golden_shapes(artifact, golden)
+    sealed = artifact.manifest.files
+    # Every artifact has an ONNX file; where the manifest names none, reading it says so.
+    present = [file for file in MODEL_FILES.values() if file == ONNX or file in sealed]
+    models = {file: artifact.read(file) for file in present}
+    proof = prove(artifact.manifest, models, golden, threads=threads)
+    bits, broken = _golden_bits(artifact, golden, proof.golden)
+    refusals = [str(refusal) for refusal in disproved(proof.certificate)]
+    return Verification(
+        name=artifact.manifest.name,
+        version=artifact.manifest.version,
+        digest=artifact.digest,
+        certificate=proof.certificate,
+        golden=bits,
+        complaints=(*artifact.changed_papers(), *refusals, *broken),
+    )
+
+
+def _golden_bits(
+    artifact: Artifact, golden: Golden, measured: Golden
+) -> tuple[dict[str, GoldenBits], list[str]]:
+    bits: dict[str, GoldenBits] = {}
+    broken: list[str] = []
+    for engine in MODEL_FILES:
+        if engine not in measured.engines:
+            continue
+        answers = tuple(measured.engines[engine][o.name] for o in artifact.manifest.outputs)
+        try:
+            bits[engine] = check_golden(artifact, golden, engine, answers)
+        except ParityBroken as error:
+            broken.append(str(error))
+    return bits, broken

@@ -1,0 +1,163 @@
+"""Offline scoring: a table through the same proof and the same engine as the service's requests."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from lockstep.artifact.folder import TEMPORARY_PREFIX, open_artifact
+from lockstep.artifact.manifest import Label, Manifest
+from lockstep.engine.engine import EngineName, Rows
+from lockstep.engine.tile import run_in_pieces
+from lockstep.errors import InvalidSetting, Unreadable
+from lockstep.proof.load import prove_at_load
+from lockstep.proof.prove import DEFAULT_MAX_BATCH_ROWS
+from lockstep.table import Note, read_features
+
+STDOUT = Path("-")
+PROOF_BUDGET_S = 5.0
+
+
+def score(
+    folder: Path,
+    table: Path,
+    output: Path = STDOUT,
+    *,
+    engine: EngineName = "onnx",
+    header: bool = True,
+    note: Note,
+) -> int:
+    """Answer every row of a table, and write the answers as CSV, whole or not at all.
+
+    Args:
+        folder: the artifact.
+        table: CSV, Parquet, Arrow or an .npy tensor.
+        output: the CSV file; ``-`` is stdout.
+        engine: what runs the rows.
+        header: whether the first line of a CSV table names its columns.
+        note: is told, in a sentence, of what a person should know.
+
+    Returns:
+        How many rows were answered.
+
+    Raises:
+        Disproved: where the artifact is not proved to be in inference mode here.
+        Unreadable: where the artifact or the table cannot be read, or the output not be written.
+        InvalidSetting: where table and output do not fit.
+        EngineUnavailable: where a library that is asked for is not installed.
+    """
+    _check_output(table, output)
+    artifact = open_artifact(folder)
+    locked, _ = prove_at_load(
+        artifact, engine, threads=1, max_batch_rows=DEFAULT_MAX_BATCH_ROWS, budget_s=PROOF_BUDGET_S
+    )
+    for complaint in artifact.changed_papers():
+        note(complaint)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    answered = 0
+    for features in read_features(table, artifact.manifest, header=header, note=note):
+        answers = run_in_pieces(locked, features, DEFAULT_MAX_BATCH_ROWS)
+        if not answered:
+            writer.writerow(answer_columns(artifact.manifest, answers))
+        writer.writerows(answer_cells(artifact.manifest, answers))
+        answered += len(features)
+    _write(output, text.getvalue().encode())
+    return answered
+
+
+def answer_columns(manifest: Manifest, answers: Rows) -> list[str]:
+    """Names of the columns that :func:`answer_cells` fills.
+
+    Args:
+        manifest: of the network.
+        answers: its outputs, each ``[n, ...]``.
+    """
+    if manifest.task == "classification":
+        return ["label", *(f"probability_{label_text(label)}" for label in manifest.classes or ())]
+    names: list[str] = []
+    for output, answer in zip(manifest.outputs, answers, strict=True):
+        width = math.prod(answer.shape[1:])
+        names += [output.name] if width == 1 else [f"{output.name}_{i}" for i in range(width)]
+    return names
+
+
+def answer_cells(manifest: Manifest, answers: Rows) -> Iterator[list[str]]:
+    """The answers as text, a list of cells a row.
+
+    A float is the shortest decimal that reads back to the same bits, as its own type.
+
+    Args:
+        manifest: of the network.
+        answers: its outputs, each ``[n, ...]``.
+    """
+    columns = [column for answer in answers for column in _text(answer)]
+    if manifest.task == "classification":
+        labels = [label_text(label) for label in manifest.classes or ()]
+        columns.insert(0, [labels[i] for i in answers[0].argmax(axis=1)])
+    yield from map(list, zip(*columns, strict=True))
+
+
+def label_text(label: Label) -> str:
+    """A class's label as a cell or the name of a column; booleans as JSON writes them."""
+    return str(label).lower() if isinstance(label, bool) else str(label)
+
+
+def _text(answer: NDArray[Any]) -> Iterator[list[str]]:
+    """One list of cells for each column of an output."""
+    flat = answer.reshape(len(answer), -1)
+    for j in range(flat.shape[1]):
+        if flat.dtype.kind == "b":
+            yield ["true" if value else "false" for value in flat[:, j]]
+        else:
+            # str of a numpy float is its shortest decimal (Steele and White's Dragon4).
+            yield [str(value) for value in flat[:, j]]
+
+
+def _check_output(table: Path, output: Path) -> None:
+    """Refuse, before any work, an output that cannot be what is meant."""
+    if output == STDOUT:
+        return
+    if output.suffix.lower() in {".parquet", ".arrow", ".npy", ".json", ".xlsx"}:
+        raise InvalidSetting(f"The answers are written as CSV, however: {output}; name it .csv.")
+    if not output.parent.is_dir():
+        raise InvalidSetting(f"There is no folder {output.parent} to write {output.name} into.")
+    if output.exists() and table.exists() and output.samefile(table):
+        raise InvalidSetting(f"{output} is the table itself; choose another output.")
+
+
+def _write(output: Path, data: bytes) -> None:
+    if output == STDOUT:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        _write_whole(output, data)
+    except OSError as error:
+        raise Unreadable(f"{output} cannot be written: {error.strerror or error}.") from error
+
+
+def _write_whole(output: Path, data: bytes) -> None:
+    """Write beside the output and rename: nobody ever reads half of it."""
+    if output.exists() and not output.is_file():  # a pipe or a device cannot be replaced
+        output.write_bytes(data)
+        return
+    temporary = output.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(output)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,68 @@
+"""Sealing: prove model files, and only then write the artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from lockstep.artifact.folder import CERTIFICATE, GOLDEN, Artifact, next_version, write_artifact
+from lockstep.artifact.golden import Golden
+from lockstep.artifact.manifest import Manifest, check_version
+from lockstep.errors import AlreadyExists
+from lockstep.proof.certificate import Certificate
+from lockstep.proof.prove import disproved, prove
+
+Papers = Callable[[Manifest, Certificate], Mapping[str, bytes]]
+
+
+def seal(
+    models: Path,
+    manifest: Manifest,
+    files: Mapping[str, bytes],
+    golden: Golden,
+    *,
+    papers: Papers,
+    version: int | None = None,
+) -> tuple[Artifact, Certificate]:
+    """Prove model files and write them as an artifact, whole or not at all.
+
+    Args:
+        models: the repository.
+        manifest: what the files are; its version is set here.
+        files: ``model.onnx`` and, where there is one, ``model.ts``.
+        golden: inputs and the reference's outputs.
+        papers: what people read (card, report), made from the final manifest and certificate.
+        version: its number; the next one where it is None.
+
+    Returns:
+        The artifact, and what was proved about it.
+
+    Raises:
+        Disproved: the first claim that the figures contradict; nothing is written then.
+        AlreadyExists: where the version that was asked for is there.
+        InvalidSetting: where it is no number from 1.
+        Unreadable: where a model file cannot be read, or the repository cannot be written.
+    """
+    if version is not None:
+        check_version(version)
+    proof = prove(manifest, files, golden)
+    for refusal in disproved(proof.certificate):
+        raise refusal
+    proved = {
+        **files,
+        CERTIFICATE: proof.certificate.to_bytes(),
+        GOLDEN: proof.golden.to_bytes(),
+    }
+    number = 0
+    while True:
+        # Counted on from the last try: what stands in the way need not be a version.
+        number = (
+            max(number + 1, next_version(models, manifest.name)) if version is None else version
+        )
+        numbered = manifest.model_copy(update={"version": number})
+        everything = {**proved, **papers(numbered, proof.certificate)}
+        try:
+            return write_artifact(models, numbered, everything), proof.certificate
+        except AlreadyExists:
+            if version is not None:
+                raise  # else somebody took the number between the look and the rename

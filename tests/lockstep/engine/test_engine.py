@@ -1,0 +1,90 @@
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+from lockstep.artifact.folder import open_artifact
+from lockstep.engine.engine import check_engine_name, open_artifact_engine, open_engine
+from lockstep.engine.onnx import describe_tensors
+from lockstep.errors import EngineFailure, EngineUnavailable, InvalidSetting, NotFound, Unreadable
+from lockstep.imported import import_onnx
+
+ENGINES = ["onnx", "torchscript"]
+
+
+@pytest.fixture(scope="module")
+def sealed(artifact):
+    return open_artifact(artifact)
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request, sealed):
+    return open_artifact_engine(request.param, sealed)
+
+
+def test_a_batch_is_answered_in_the_order_of_its_rows(engine, wine):
+    rows = wine.dataset.test.features[:9]
+    (answers,) = engine.run(rows)
+    assert answers.dtype == np.float32
+    assert answers.shape == (9, 3)
+    np.testing.assert_allclose(engine.run(rows[::-1].copy())[0][::-1], answers, atol=1e-6)
+
+
+def test_rows_that_do_not_fit_are_a_failure_in_our_own_words(engine):
+    with pytest.raises(EngineFailure, match="could not run the rows"):
+        engine.run(np.zeros((2, 5), np.float32))
+
+
+def test_bytes_that_may_not_be_written_to_are_read_without_a_warning(engine, wine):
+    rows = wine.dataset.test.features[:2].copy()
+    expected = engine.run(rows)[0].tobytes()
+    frozen = np.frombuffer(rows.tobytes(), np.float32).reshape(rows.shape)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert engine.run(frozen)[0].tobytes() == expected
+
+
+def test_neither_module_nor_mode_can_be_reached(engine):
+    names = {name for name in dir(engine) if not name.startswith("__")}
+    assert {name for name in names if not name.startswith("_")} == {"name", "run"}
+    for name in names:
+        for way_out in ("train", "eval", "training", "parameters"):
+            assert not hasattr(getattr(engine, name), way_out)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("data", [b"", b"garbage", b"PK\x03\x04"])
+def test_bytes_that_are_no_model_are_unreadable(name, data, sealed):
+    with pytest.raises(Unreadable, match="cannot load"):
+        open_engine(name, data, sealed.manifest.outputs)
+
+
+def test_an_engine_that_nobody_knows_is_refused():
+    assert check_engine_name("onnx") == "onnx"
+    with pytest.raises(InvalidSetting, match="must be onnx or torchscript, however: 'tensorrt'"):
+        check_engine_name("tensorrt")
+
+
+def test_without_torch_the_sentence_says_what_to_install(sealed, monkeypatch):
+    monkeypatch.delitem(sys.modules, "lockstep.engine.torchscript", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(EngineUnavailable, match=r"install lockstep\[torchscript\]"):
+        open_artifact_engine("torchscript", sealed)
+
+
+def test_an_imported_model_has_no_file_for_torchscript(onnx_file, tmp_path):
+    source = onnx_file("net (float[n, 2] x) => (float[n, 2] y) { y = Relu(x) }")
+    written, _ = import_onnx(source, tmp_path / "models", "m")
+    with pytest.raises(NotFound, match=r"holds no model\.ts"):
+        open_artifact_engine("torchscript", written)
+
+
+def test_tensors_are_described_as_the_protocol_names_them(onnx_file):
+    source = onnx_file(
+        "net (float[n, 2] x, int64[3] k) => (double[n, m] y, bool[n] z) "
+        "{ y = Cast<to = 11>(x)\n z = Cast<to = 9>(k) }"
+    )
+    inputs, outputs = describe_tensors(source.read_bytes())
+    assert [(t.datatype, t.shape) for t in inputs] == [("FP32", (-1, 2)), ("INT64", (3,))]
+    assert [t.datatype for t in outputs] == ["FP64", "BOOL"]

@@ -1,0 +1,257 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lockstep.errors import InvalidSetting
+from train.configuration import Configuration
+from train.data import Dataset, Split, load
+from train.evaluate import evaluate, loss_and_score
+from train.fit import Diverged, Rows, fit
+from train.network import state_digest
+from train.randomness import Batches, RandomStream
+
+
+def configured(network=None, **training):
+    return Configuration.model_validate(
+        {"network": {"hidden": (16, 8), **(network or {})}, "training": {"epochs": 4, **training}}
+    )
+
+
+@pytest.fixture(scope="module")
+def wine():
+    return load("wine", seed=0)
+
+
+@pytest.fixture(scope="module")
+def diabetes():
+    return load("diabetes", seed=0)
+
+
+def random_dataset(train_rows):
+    draw = np.random.default_rng(0)
+
+    def rows(count):
+        return Split(
+            draw.normal(size=(count, 3)).astype(np.float32), draw.integers(0, 2, count, np.int64)
+        )
+
+    return Dataset(
+        name="random",
+        task="classification",
+        column_names=("a", "b", "c"),
+        classes=("no", "yes"),
+        target_name="answer",
+        train=rows(train_rows),
+        validation=rows(5),
+        test=rows(5),
+    )
+
+
+REGULARISED = {"dropout": 0.3, "input_dropout": 0.1, "output_dropout": 0.1}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(wine, threads):
+    configuration = configured(REGULARISED, seed=5, threads=threads)
+    once = fit(configuration, wine)
+    torch.rand(17)
+    again = fit(configuration, wine)
+    assert state_digest(once.network) == state_digest(again.network)
+    unclocked = [
+        [dataclasses.replace(epoch, seconds=0) for epoch in done.history] for done in (once, again)
+    ]
+    assert unclocked[0] == unclocked[1]
+
+
+def test_whoever_draws_random_numbers_while_training_changes_nothing(wine):
+    configuration = configured(REGULARISED)
+    quiet = fit(configuration, wine)
+    disturbed = fit(configuration, wine, on_epoch=lambda _epoch: torch.manual_seed(99))
+    assert state_digest(quiet.network) == state_digest(disturbed.network)
+
+
+def test_another_seed_gives_other_weights(wine):
+    one, other = (fit(configured(seed=seed), wine) for seed in (1, 2))
+    assert state_digest(one.network) != state_digest(other.network)
+
+
+def test_the_callers_random_state_and_threads_are_left_as_they_were(wine):
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    fit(configured(REGULARISED, threads=threads + 1, epochs=1), wine)
+    assert torch.get_num_threads() == threads
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("name", ["wine", "diabetes"])
+def test_the_network_has_the_weights_of_its_best_epoch_in_eval_mode(name, request):
+    dataset = request.getfixturevalue(name)
+    done = fit(configured(epochs=12, learning_rate=0.05, schedule="constant"), dataset)
+    lowest = min(epoch.validation_loss for epoch in done.history)
+    assert done.best.validation_loss == lowest
+    rows = Rows.of(dataset.validation, done.network)
+    loss, score = loss_and_score(done.network, rows.features, rows.targets)
+    assert (loss, score) == (done.best.validation_loss, done.best.validation_score)
+    assert not any(module.training for module in done.network.modules())
+
+
+def test_training_stops_when_the_patience_ends(wine):
+    restless = configured(epochs=500, patience=3, learning_rate=0.05, schedule="constant")
+    done = fit(restless, wine)
+    assert done.stopped_early
+    assert len(done.history) == done.best_epoch + 3 < 500
+
+
+def test_without_patience_every_epoch_is_trained(wine):
+    done = fit(configured(epochs=30, patience=0, learning_rate=0.05), wine)
+    assert len(done.history) == 30
+    assert not done.stopped_early
+
+
+def test_each_epoch_is_told_when_it_is_over(wine):
+    told = []
+    done = fit(configured(), wine, on_epoch=told.append)
+    assert tuple(told) == done.history
+    assert [epoch.number for epoch in told] == [1, 2, 3, 4]
+    assert all(epoch.seconds > 0 for epoch in told)
+    assert sum(epoch.seconds for epoch in told) < done.seconds
+
+
+def interrupt_after(epochs):
+    def on_epoch(epoch):
+        if epoch.number == epochs:
+            raise KeyboardInterrupt
+
+    return on_epoch
+
+
+def test_ctrl_c_keeps_the_best_epoch_until_then(wine):
+    whole = fit(configured(epochs=2, schedule="constant"), wine)
+    done = fit(configured(epochs=9, schedule="constant"), wine, on_epoch=interrupt_after(2))
+    assert done.interrupted
+    assert not done.stopped_early
+    assert len(done.history) == 2
+    assert state_digest(done.network) == state_digest(whole.network)
+
+
+def test_ctrl_c_before_the_first_epoch_is_over_ends_everything(wine, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("train.fit.train_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit(configured(), wine)
+
+
+def test_a_training_that_diverges_is_refused_with_the_epoch(diabetes):
+    # Each step multiplies the weights by 1 − 10 · 100.
+    wild = configured(learning_rate=10, weight_decay=100, schedule="constant", epochs=50)
+    with pytest.raises(Diverged, match=r"diverged at epoch \d+: the loss is no finite number"):
+        fit(wild, diabetes)
+
+
+@given(rows=st.integers(2, 200), batch_size=st.integers(2, 64), seed=st.integers(0, 9))
+def test_an_epoch_takes_every_row_once_and_no_batch_norm_sees_a_single_row(rows, batch_size, seed):
+    batches = Batches(rows, batch_size, seed=seed, batch_norm=True)
+    cut = list(batches)
+    assert len(cut) == len(batches)
+    assert sorted(torch.cat(cut).tolist()) == list(range(rows))
+    assert all(2 <= len(batch) <= batch_size + 1 for batch in cut)
+    assert list(map(len, batches)) == list(map(len, cut))
+
+
+def test_without_batch_norm_a_last_row_stays_alone():
+    assert [len(batch) for batch in Batches(9, 4, seed=0, batch_norm=False)] == [4, 4, 1]
+    assert [len(batch) for batch in Batches(9, 4, seed=0, batch_norm=True)] == [4, 5]
+
+
+def test_every_epoch_has_an_order_of_its_own():
+    batches = Batches(50, 50, seed=0, batch_norm=True)
+    assert not torch.equal(next(iter(batches)), next(iter(batches)))
+
+
+@pytest.mark.parametrize("rows", [2, 3, 5, 9])
+def test_any_number_of_rows_from_two_on_can_be_trained_on(rows):
+    done = fit(configured(batch_size=4), random_dataset(rows))
+    assert np.isfinite(done.best.validation_loss)
+
+
+def test_one_training_row_is_refused_before_anything_starts():
+    with pytest.raises(InvalidSetting, match="at least 2"):
+        random_dataset(1)
+
+
+def weights_after_no_gradient(dataset, **settings):
+    """The weights of a network whose loss has next to no gradient: what is left is the decay."""
+    configuration = configured(
+        schedule="constant",
+        gradient_clip=1e-12,
+        weight_decay=50.0,
+        epochs=1,
+        batch_size=64,
+        **settings,
+    )
+    return fit(configuration, dataset).network
+
+
+def test_decoupled_decay_leaves_batch_norm_and_biases_alone(wine):
+    network = weights_after_no_gradient(wine, learning_rate=1e-3, decay="decoupled")
+    start = weights_after_no_gradient(wine, learning_rate=1e-9, decay="decoupled")
+    steps = len(Batches(len(wine.train), 64, seed=0, batch_norm=True))
+    for name, parameter in network.named_parameters():
+        before = start.get_parameter(name)
+        shrunk = before * (1 - 1e-3 * 50) ** steps if parameter.ndim > 1 else before
+        torch.testing.assert_close(parameter, shrunk, rtol=0.02, atol=3e-3, msg=name)
+
+
+def test_l2_pulls_at_every_parameter(wine):
+    network = weights_after_no_gradient(wine, learning_rate=1e-2, decay="l2")
+    assert (network.blocks[0].norm.weight < 0.99).all()
+
+
+def test_the_gradient_is_bounded_by_its_norm(wine, monkeypatch):
+    norms = []
+    step = torch.optim.AdamW.step
+
+    def recorded(self, *arguments):
+        gradients = [p.grad for group in self.param_groups for p in group["params"]]
+        norms.append(torch.cat([gradient.flatten() for gradient in gradients]).norm().item())
+        return step(self, *arguments)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", recorded)
+    fit(configured(gradient_clip=0.01, epochs=1), wine)
+    assert max(norms) == pytest.approx(0.01, rel=1e-3)
+    norms.clear()
+    fit(configured(gradient_clip=0, epochs=1), wine)
+    assert max(norms) > 0.1
+
+
+def test_the_curves_are_plain_cross_entropy_whatever_the_smoothing(wine):
+    smooth = fit(configured(label_smoothing=0.3), wine)
+    measured = evaluate(smooth.network, wine.validation)
+    assert smooth.best.validation_loss == pytest.approx(measured.log_loss)
+    plain = fit(configured(label_smoothing=0.0), wine)
+    assert smooth.history[-1].train_loss != plain.history[-1].train_loss
+
+
+def test_a_stream_of_random_numbers_continues_where_it_stopped():
+    stream, whole = RandomStream(3), torch.rand(6, generator=torch.Generator().manual_seed(3))
+    with stream.drawn():
+        first = torch.rand(2)
+    torch.rand(5)
+    with stream.drawn():
+        rest = torch.rand(4)
+    assert torch.equal(torch.cat([first, rest]), whole)
+
+
+def test_digits_are_learned_with_the_defaults_over_five_seeds():
+    accuracies = []
+    for seed in range(5):
+        dataset = load("digits", seed=seed)
+        done = fit(Configuration.model_validate({"training": {"seed": seed}}), dataset)
+        accuracies.append(evaluate(done.network, dataset.test).accuracy)
+        assert done.seconds < 30
+    assert np.mean(accuracies) >= 0.975
