@@ -1,0 +1,468 @@
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from corpus import case
+from rich.console import Console
+
+import cli
+from lockstep import errors
+from lockstep.artifact.folder import open_artifact
+from lockstep.errors import LockstepError
+from service.settings import Settings
+from train.curves import Epoch
+from train.progress import follow
+
+ROOT = Path(cli.__file__).parent
+PLAIN = "net (float[n, 2] features) => (float[n, 2] scores) { scores = Softmax(features) }"
+
+
+@pytest.fixture
+def table(wine, tmp_path):
+    path = tmp_path / "table.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows(
+            [wine.dataset.column_names, *wine.dataset.test.features[:4].tolist()]
+        )
+    return path
+
+
+@pytest.fixture
+def lockstep(capsys, monkeypatch):
+    """Runs a command line: exit code, stdout, stderr."""
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def run(*arguments):
+        code = cli.main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return code, out, err
+
+    return run
+
+
+def fresh(script, *, expect=0):
+    """Run Python statements in an interpreter of their own."""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == expect, done.stderr
+    return done.stdout
+
+
+# -- exit codes --------------------------------------------------------------------------------
+
+
+def every(kind):
+    return [kind, *(below for child in kind.__subclasses__() for below in every(child))]
+
+
+def test_every_error_that_is_raised_on_purpose_has_an_exit_code():
+    for kind in every(LockstepError):
+        served = kind.__module__.startswith("service.")  # those become HTTP, or service.server's 3
+        if kind is not LockstepError and not served:
+            assert any(issubclass(kind, known) for known, _ in cli.EXIT_CODES), kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        ("Unreadable", 2),
+        ("NotFound", 2),
+        ("InvalidInstances", 2),
+        ("Disproved", 1),
+        ("DigestMismatch", 1),
+        ("TrainingMode", 1),
+        ("RowMixing", 1),
+        ("Unrepeatable", 1),
+        ("ParityBroken", 1),
+        ("Unservable", 1),
+        ("EngineFailure", 1),
+        ("InvalidSetting", 64),
+        ("AlreadyExists", 64),
+        ("EngineUnavailable", 64),
+    ],
+)
+def test_an_error_becomes_its_exit_code_and_one_sentence(lockstep, monkeypatch, kind, code):
+    arguments = ([],) if kind == "InvalidInstances" else ("Expected this, got that.",)
+    error = getattr(errors, kind)(*arguments)
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("lockstep.proof.verify.verify", fail)
+    assert lockstep("verify", "models/digits/1") == (code, "", f"lockstep: {error}\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("nonsense",),
+        ("train",),
+        ("train", "digits", "--nope"),
+        ("train", "digits", "--seed", "x"),
+        ("train", "digits", "--name", "a/b"),
+        ("train", "digitss"),
+        ("train", "digits", "--epochs", "0"),
+        ("audit",),
+        ("verify",),
+        ("import", "x.onnx"),
+        ("predict", "models/digits/1"),
+        ("predict", "models/digits/1", "t.csv", "--engine", "fast"),
+        ("serve", "--port", "many"),
+        ("serve", "--port", "70000"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_64_and_a_sentence(lockstep, arguments):
+    code, _, err = lockstep(*arguments)
+    assert code == 64
+    assert err.startswith("lockstep: ")
+
+
+def test_an_interruption_is_130_and_a_sentence(lockstep, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lockstep.proof.verify.verify", interrupted)
+    assert lockstep("verify", "x") == (130, "", "lockstep: Interrupted.\n")
+
+
+def test_what_was_not_foreseen_is_not_hidden(monkeypatch):
+    def defect(*_, **__):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("lockstep.proof.verify.verify", defect)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["verify", "x"])
+
+
+def test_version_and_help_are_no_errors(lockstep):
+    code, out, _ = lockstep("--version")
+    assert code == 0
+    assert out.startswith("lockstep ")
+    commands = [
+        command.name or command.callback.__name__ for command in cli.app.registered_commands
+    ]
+    for command in ((), *((name,) for name in commands)):
+        code, out, err = lockstep(*command, "--help")
+        assert (code, err) == (0, "")
+        assert "Usage: lockstep" in out
+
+
+# -- what is imported --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["--version"]])
+def test_help_imports_neither_torch_nor_the_engines(arguments):
+    fresh(
+        f"import cli, sys; assert cli.main({arguments}) == 0\n"
+        "assert not {'torch', 'onnx', 'onnxruntime', 'fastapi', 'polars'} & sys.modules.keys()"
+        if arguments != ["--version"]
+        else f"import cli, sys; assert cli.main({arguments}) == 0\n"
+        "assert 'torch' not in sys.modules"
+    )
+
+
+def test_serving_and_scoring_import_no_torch_and_no_table_reader(models, table):
+    fresh(
+        "import cli, sys, service.server\n"
+        "service.server.run = lambda settings: 0\n"
+        f"assert cli.main(['serve', '--models', {str(models)!r}]) == 0\n"
+        f"assert cli.main(['predict', {str(models / 'wine' / '1')!r}, {str(table)!r}]) == 0\n"
+        "assert not {'torch', 'polars', 'train'} & sys.modules.keys()"
+    )
+
+
+def test_a_wrong_name_is_refused_before_torch_is_imported():
+    fresh(
+        "import cli, sys\n"
+        "assert cli.main(['train', 'digits', '--name', 'a/b']) == 64\n"
+        "assert 'torch' not in sys.modules"
+    )
+
+
+# -- train -------------------------------------------------------------------------------------
+
+
+def test_training_shows_curves_and_certificate_and_what_to_do_next(lockstep, tmp_path):
+    models = tmp_path / "models"
+    code, out, err = lockstep(
+        "train", "wine", "--name", "cellar", "--models", models, "--epochs", 3, "--seed", 7
+    )
+    assert (code, err) == (0, "")
+    for wanted in (
+        "epoch 1/3: loss ",
+        "validation loss",
+        "The best epoch is",
+        "rows of the held-out test split: accuracy",
+        "inference mode",
+        "eager = torchscript",
+        "batch-invariant",
+        f"Proved and written to {models}/cellar/1",
+        f"Serve it: lockstep serve --models {models}",
+    ):
+        assert wanted in out
+    manifest = open_artifact(models / "cellar" / "1").manifest
+    assert manifest.training["configuration"]["training"]["seed"] == 7
+    assert manifest.training["epochs"] <= 3
+
+
+def test_settings_come_from_a_file_and_flags_win(lockstep, tmp_path):
+    settings = tmp_path / "settings.toml"
+    settings.write_text("[network]\nhidden = [4]\n[training]\nepochs = 50\nseed = 5\n")
+    code, *_ = lockstep("train", "wine", "--models", tmp_path, "--config", settings, "--epochs", 1)
+    assert code == 0
+    configuration = open_artifact(tmp_path / "wine" / "1").manifest.training["configuration"]
+    assert configuration["network"]["hidden"] == [4]
+    assert (configuration["training"]["epochs"], configuration["training"]["seed"]) == (1, 5)
+
+
+@pytest.mark.parametrize(
+    ("content", "code"), [("[training]\nepoch = 3\n", 64), ("not toml", 2), (None, 2)]
+)
+def test_a_settings_file_that_is_wrong_is_refused(lockstep, tmp_path, content, code):
+    path = tmp_path / "settings.toml"
+    if content is not None:
+        path.write_text(content)
+    found, _, err = lockstep("train", "wine", "--models", tmp_path, "--config", path)
+    assert found == code
+    assert "settings.toml" in err
+
+
+def test_a_models_folder_that_cannot_be_written_is_refused_beforehand(lockstep, tmp_path):
+    (tmp_path / "models").write_text("a file")
+    code, _, err = lockstep("train", "digits", "--models", tmp_path / "models")
+    assert code == 64
+    assert "to be a folder" in err
+
+
+def epoch(number):
+    return Epoch(number, 1e-3, 0.5, 0.6, 0.9, 0.8, 0.1)
+
+
+def test_a_terminal_sees_one_bar_and_a_log_a_few_lines(capsys):
+    with follow(Console(force_terminal=True, width=100), 40) as on_epoch:
+        for number in range(1, 31):
+            on_epoch(epoch(number))
+    shown = capsys.readouterr().out
+    assert "30/30" in shown
+    assert "loss 0.5000, validation loss 0.6000" in shown
+    with follow(Console(width=100), 40) as on_epoch:
+        for number in range(1, 41):
+            on_epoch(epoch(number))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 11
+    assert lines[0] == "epoch 1/40: loss 0.5000, validation loss 0.6000"
+
+
+# -- audit -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def audited(artifact, tmp_path):
+    """Model files by what an audit must say of them."""
+    files = {"clean": artifact / "model.onnx", "frozen": artifact / "model.ts"}
+    for word, name, suffix in (
+        ("training", "batch-norm-opset-1", "onnx"),
+        ("undecided", "dropout-flag-is-input", "onnx"),
+        ("traced", "trace-train", "pt"),
+    ):
+        files[word] = tmp_path / f"{word}.{suffix}"
+        files[word].write_bytes(case(name).read())
+    files["garbage"] = tmp_path / "garbage.onnx"
+    files["garbage"].write_bytes(b"garbage")
+    files["nowhere"] = tmp_path / "nowhere.ts"
+    files["picture"] = tmp_path / "picture.png"
+    return files
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["clean"], 0),
+        (["frozen"], 0),
+        (["clean", "frozen"], 0),
+        (["training"], 1),
+        (["undecided"], 1),
+        (["traced"], 1),
+        (["clean", "training", "clean"], 1),
+        (["garbage"], 2),
+        (["nowhere"], 2),
+        (["picture"], 2),
+        (["garbage", "training", "clean"], 2),
+    ],
+)
+@pytest.mark.parametrize("as_json", [False, True], ids=["for people", "as JSON"])
+def test_an_audit_of_several_files_ends_with_the_worst(lockstep, audited, words, code, as_json):
+    files = [audited[word] for word in words]
+    found, out, err = lockstep("audit", *files, *(["--json"] if as_json else []))
+    assert found == code
+    assert (err != "") == (code == 2)
+    if as_json:
+        entries = json.loads(out)["files"]
+        assert [entry["file"] for entry in entries] == [str(file) for file in files]
+        clean = [entry["verdict"] == "clean" for entry in entries]
+        assert all(clean) == (code == 0)
+    else:
+        for file in files:
+            assert str(file) in out + err
+
+
+def test_an_audit_names_the_node_and_says_what_to_do(lockstep, audited):
+    _, out, _ = lockstep("audit", audited["training"])
+    assert "training.onnx: training, " in out
+    assert "BatchNormalization" in out
+
+
+# -- verify and import -------------------------------------------------------------------------
+
+
+def test_an_artifact_that_holds_is_verified(lockstep, artifact):
+    code, out, err = lockstep("verify", artifact)
+    assert (code, err) == (0, "")
+    assert f"{artifact} holds" in out
+    assert "onnx: equal, torchscript: equal" in out
+
+
+def test_a_verification_as_json_is_one_document(lockstep, artifact):
+    code, out, err = lockstep("verify", artifact, "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert found["holds"] is True
+    assert found["digest"] == open_artifact(artifact).digest
+    assert set(found["certificate"]["engines"]) == {"onnx", "torchscript"}
+
+
+@pytest.mark.parametrize(("file", "said_in"), [("card.md", "complaints"), ("model.onnx", "error")])
+def test_what_does_not_hold_is_1_and_said_in_json_and_on_stderr(
+    lockstep, artifact_copy, file, said_in
+):
+    (artifact_copy / file).write_bytes(b"other")
+    code, out, err = lockstep("verify", artifact_copy, "--json")
+    assert code == 1
+    assert file in str(json.loads(out)[said_in])
+    assert file in err
+
+
+def test_what_is_no_artifact_is_2(lockstep, tmp_path):
+    assert lockstep("verify", tmp_path)[0] == 2
+    code, out, _ = lockstep("verify", tmp_path / "nothing", "--json")
+    assert code == 2
+    assert json.loads(out)["kind"] == "NotFound"
+
+
+def test_a_model_is_brought_in_and_verified(lockstep, onnx_file, tmp_path):
+    source, models = onnx_file(PLAIN), tmp_path / "models"
+    code, out, err = lockstep(
+        "import", source, "--name", "m", "--models", models, "--columns", "x, y"
+    )
+    assert (code, err) == (0, "")
+    assert f"written to {models}/m/1" in out
+    code, out, _ = lockstep(
+        "import", source, "--name", "m", "--models", models, "--version", 7, "--json"
+    )
+    document = json.loads(out)
+    assert code == 0
+    assert document["path"] == str(models / "m" / "7")
+    assert document["certificate"]["rows"][0]["verdict"] == "independent"
+    columns = open_artifact(models / "m" / "1").manifest.columns
+    assert [column.name for column in columns] == ["x", "y"]
+
+
+def test_a_refused_import_is_a_document_too(lockstep, tmp_path):
+    source = tmp_path / "bad.onnx"
+    source.write_bytes(case("batch-norm-opset-1").read())
+    code, out, err = lockstep("import", source, "--name", "m", "--models", tmp_path, "--json")
+    assert code == 1
+    assert json.loads(out)["kind"] == "TrainingMode"
+    assert "bad.onnx is in training mode" in err
+
+
+# -- predict and serve -------------------------------------------------------------------------
+
+
+def test_predictions_go_to_stdout_or_a_file_with_the_same_text(lockstep, artifact, table, tmp_path):
+    code, out, err = lockstep("predict", artifact, table)
+    assert (code, err) == (0, "")
+    assert out.startswith("label,probability_class_0,")
+    code, nothing, _ = lockstep("predict", artifact, table, "-o", tmp_path / "answers.csv")
+    assert (code, nothing) == (0, "")
+    assert (tmp_path / "answers.csv").read_text() == out
+    probabilities = [row.split(",")[1:] for row in out.splitlines()[1:]]
+    assert np.array(probabilities).astype(np.float32).sum(axis=1) == pytest.approx(1)
+
+
+def test_a_table_that_cannot_be_scored_is_2(lockstep, artifact, table):
+    table.write_text(table.read_text().replace("alcohol", "spirit"))
+    code, out, err = lockstep("predict", artifact, table)
+    assert (code, out) == (2, "")
+    assert "lacks 1 of the network's 13 columns: alcohol." in err
+
+
+def test_a_note_goes_to_stderr(lockstep, artifact, table):
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join(f"{line},1" for line in lines).replace("proline,1", "proline,extra"))
+    code, _, err = lockstep("predict", artifact, table)
+    assert code == 0
+    assert err.startswith("lockstep: note: ")
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The settings that the service was started with."""
+    seen = []
+
+    def run(settings):
+        seen.append(settings)
+        return 3
+
+    monkeypatch.setattr("service.server.run", run)
+    return seen
+
+
+def test_flags_win_over_the_environment_and_the_exit_code_is_the_services(
+    lockstep, started, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("LOCKSTEP_PORT", "9000")
+    monkeypatch.setenv("LOCKSTEP_HOST", "127.0.0.2")
+    code, *_ = lockstep(
+        "serve", "--models", tmp_path, "--port", 9001, "--engine", "torchscript", "--example"
+    )
+    assert code == 3
+    settings = started[0]
+    assert (settings.models, settings.port, settings.host) == (tmp_path, 9001, "127.0.0.2")
+    assert (settings.engine, settings.example) == ("torchscript", True)
+
+
+def test_without_flags_everything_is_left_to_the_environment(lockstep, started, monkeypatch):
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"LOCKSTEP_{name.upper()}", raising=False)
+    monkeypatch.setenv("LOCKSTEP_EXAMPLE", "true")
+    lockstep("serve")
+    assert started[0].example is True
+    assert started[0].port == Settings.model_fields["port"].default
+
+
+def test_a_service_with_nothing_to_serve_ends_with_3_and_a_sentence(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", "serve", "--models", str(tmp_path), "--port", "0"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert done.returncode == 3
+    assert "lockstep: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_command_line_stands_on_the_public_names_of_typer():
+    assert issubclass(typer.BadParameter, typer.TyperException)
