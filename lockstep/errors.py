@@ -26,6 +26,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SHOWN_PROBLEMS = 3
+# No more are looked for: a large body full of mistakes must not cost more than a good one.
+MOST_PROBLEMS = 100
 
 
 class LockstepError(Exception):
@@ -92,13 +94,17 @@ class Problem:
 
 
 class InvalidInstances(LockstepError):
-    """Rows that the network cannot answer; the message lists the first few problems."""
+    """Rows that the network cannot answer; the message lists the first few problems.
+
+    Whoever looks for problems stops at ``MOST_PROBLEMS``.
+    """
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
         shown = "; ".join(map(str, problems[:SHOWN_PROBLEMS]))
         more = len(problems) - SHOWN_PROBLEMS
-        super().__init__(f"{shown}; and {more} more." if more > 0 else f"{shown}.")
+        least = "at least " if len(problems) >= MOST_PROBLEMS else ""
+        super().__init__(f"{shown}; and {least}{more} more." if more > 0 else f"{shown}.")
 
 
 class InvalidSetting(LockstepError):

@@ -14,13 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.artifact.columns import (
-    Column,
-    FeatureArray,
-    check_features,
-    check_finite,
-    encode,
-)
+from lockstep.artifact.columns import Column, FeatureArray
+from lockstep.artifact.encoding import check_features, check_finite, encode
 from lockstep.artifact.manifest import Manifest
 from lockstep.errors import (
     SHOWN_PROBLEMS,

@@ -105,6 +105,10 @@ class Manifest(BaseModel):
         shape = self.inputs[0].shape
         if self.columns and shape[1:] != (len(self.columns),):
             raise ValueError(f"{len(self.columns)} columns do not fit an input of shape {shape}")
+        if len({column.name for column in self.columns}) != len(self.columns):
+            raise ValueError("two columns have the same name")
+        if self.task == "regression" and self.outputs[0].shape != (-1, 1):
+            raise ValueError(f"a regression answers [batch, 1], not {self.outputs[0].shape}")
         if self.task == "classification" and self.outputs[0].shape[1:] != (
             len(self.classes or ()),
         ):

@@ -78,7 +78,8 @@ def prove_at_load(
         engine_name: the engine that will serve.
         threads: intra-op threads of the engine.
         max_batch_rows: the largest batch that the engine will be given.
-        budget_s: seconds after which no further batch size is begun.
+        budget_s: seconds of measuring after which no further batch size is begun; the first sizes
+            and the largest are tried whatever time they take.
 
     Returns:
         The engine, in a tile where it needs one, and what was proved.
@@ -101,8 +102,7 @@ def prove_at_load(
             f"The {engine_name} engine gave two answers to the same golden rows; export the "
             f"network in eval mode."
         )
-    left_s = budget_s - (time.monotonic() - begin)
-    engine, measured = _lock(plain, artifact, golden, max_batch_rows, left_s)
+    engine, measured = _lock(plain, artifact, golden, max_batch_rows, budget_s)
     if not measured.holds:
         raise RowMixing(
             f"With the {engine_name} engine a row's answer depends on its neighbours: "
@@ -144,8 +144,12 @@ def check_golden_shapes(artifact: Artifact, golden: Golden) -> None:
     shape = artifact.manifest.instance_shape
     rows = len(golden.features)
     fits = golden.features.dtype == np.float32 and rows > 0 and golden.features.shape[1:] == shape
-    fits = fits and all(output.shape[:1] == (rows,) for output in golden.reference.values())
-    if not fits or set(golden.reference) != names:
+    fits = fits and set(golden.reference) == names
+    fits = fits and all(
+        golden.reference[output.name].shape == (rows, *output.shape[1:])
+        for output in artifact.manifest.outputs
+    )
+    if not fits:
         raise Unreadable(
             f"{artifact.path / GOLDEN} does not fit the manifest's inputs and outputs."
         )
@@ -157,9 +161,14 @@ def _lock(
     """The plain run where it is invariant here, else the tile that is proved."""
     far = outliers(artifact.manifest.columns, golden.features)[:SIZES_IN_ORDER]
     measured = check_batch_invariance(
-        plain, golden.features, far, _sizes(max_batch_rows), budget_s=budget_s
+        plain,
+        golden.features,
+        far,
+        _sizes(max_batch_rows),
+        budget_s=budget_s,
+        always=SIZES_IN_ORDER + 1,
     )
-    if measured.holds:
+    if measured.holds or not measured.rounding_only:
         return plain, measured
     return find_tile(plain, golden.features, far, max_batch_rows)
 

@@ -64,7 +64,7 @@ def compare(
         equal = a.shape == b.shape and bool(np.array_equal(a.astype(str), b.astype(str)))
         distance = 0.0 if equal else float("inf")
         return _parity(left, right, output, len(a), (distance, None, 0.0))
-    scale = 1.0 if task == "classification" else _scale(a)
+    scale = 1.0 if task == "classification" else output_scale(a)
     same_nan = np.isnan(a) == np.isnan(b)
     with np.errstate(invalid="ignore"):  # infinity less infinity: equal, as the next line says
         difference = np.abs(a.astype(np.float64) - b.astype(np.float64))
@@ -89,7 +89,12 @@ def _parity(
     )
 
 
-def _scale(reference: NDArray[Any]) -> float:
+def output_scale(reference: NDArray[Any]) -> float:
+    """The scale of an output: the standard deviation of its finite values, or else their size.
+
+    Args:
+        reference: floats of any shape.
+    """
     finite = reference[np.isfinite(reference)].astype(np.float64)
     if not finite.size:
         return 1.0

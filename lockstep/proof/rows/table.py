@@ -40,6 +40,7 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
 # Inputs that say how long or where, not what: a value derived from the batch size may stand there.
 SHAPE_INPUTS: Final[Mapping[str, frozenset[int]]] = {
     "CastLike": frozenset({1}),
+    "Dropout": frozenset({1, 2}),
     "Expand": frozenset({1}),
     "OneHot": frozenset({1}),
     "Pad": frozenset({1}),

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockstep.artifact.columns import Column, check_features, describe_columns
+from lockstep.artifact.columns import Column, describe_columns
+from lockstep.artifact.encoding import check_features
 from lockstep.artifact.golden import Golden, golden_features, golden_tensors, outliers
 from lockstep.errors import Unreadable
 

@@ -212,7 +212,9 @@ def test_no_tile_is_larger_than_the_largest_batch():
 
 
 @pytest.mark.parametrize(
-    ("spoil", "tile"), [(by_size, 32), (by_position, 4), (by_neighbours, 1)], ids=str
+    ("spoil", "tile"),
+    [(by_size, 32), (by_position, 4), (by_neighbours, 1)],
+    ids=["size", "position", "neighbours"],
 )
 def test_the_tile_that_is_found_holds_and_one_row_always_does(spoil, tile):
     tiled, measured = find_tile(Fake(spoil), ROWS, FAR, largest=256)
@@ -262,3 +264,12 @@ def test_torchscript_keeps_its_bits_from_the_first_run_on_and_in_every_thread(ar
     answers += [engine.run(golden)[0] for _ in range(4)]
     assert len({answer.tobytes() for answer in answers}) == 1
     assert not torch.from_numpy(answers[0]).requires_grad
+
+
+def test_a_difference_of_the_size_of_rounding_is_told_from_rows_that_mix():
+    rounding = check_batch_invariance(Fake(by_size), ROWS, FAR, [2])
+    assert not rounding.holds
+    assert rounding.rounding_only
+    mixing = check_batch_invariance(Fake(by_neighbours), ROWS, FAR, [2])
+    assert not mixing.holds
+    assert not mixing.rounding_only

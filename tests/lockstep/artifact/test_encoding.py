@@ -8,14 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from lockstep.artifact.columns import (
-    Column,
-    check_features,
-    check_finite,
-    describe_columns,
-    encode,
-    encode_nested,
-)
+from lockstep.artifact.columns import Column, describe_columns
+from lockstep.artifact.encoding import check_features, check_finite, encode, encode_nested
 from lockstep.errors import InvalidInstances
 
 COLUMNS = (
