@@ -1,0 +1,93 @@
+"""The application: the one place where everything is wired."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from lockstep.errors import LockstepError
+from lockstep.proof.certificate import versions
+from service.documentation import document
+from service.errors import BadRequest
+from service.middleware import BodyLimit, Gate, Observed
+from service.problems import problem_body, problem_of
+from service.protocols import oip, plain
+from service.repository import load_repository
+from service.settings import Settings
+from service.telemetry import Telemetry, log
+
+DESCRIPTION = (
+    "A BatchNorm+Dropout network, locked in inference mode: the same bits for a row alone or in "
+    "any batch, proved on this machine before the first answer."
+)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Prove the models, and wire the application that serves them.
+
+    Raises:
+        CannotStart: where nothing can be served.
+    """
+    telemetry = Telemetry()
+    repository = load_repository(settings, telemetry)
+    gate = Gate()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        repository.close()
+
+    app = FastAPI(
+        title="Lockstep",
+        version=versions()["lockstep"],
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,  # to a host that the request names, which may be anybody's
+        lifespan=lifespan,
+        middleware=[
+            Middleware(Observed, telemetry=telemetry),
+            Middleware(BodyLimit, limit_bytes=settings.body_limit_bytes),
+        ],
+        exception_handlers={
+            LockstepError: _answer_problem,
+            HTTPException: _answer_problem,
+            RequestValidationError: _answer_validation,
+        },
+    )
+    # First those that are asked most: a router tries its routes in order.
+    app.router.routes[:0] = [
+        *plain.routes(repository, settings.timeout_ms),
+        *oip.infer_routes(repository, settings.timeout_ms),
+    ]
+    app.include_router(oip.router(repository, gate))
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        return Response(telemetry.exposition(), media_type="text/plain; version=0.0.4")
+
+    document(app)
+    app.state.gate = gate
+    app.state.repository = repository
+    return app
+
+
+async def _answer_problem(request: Request, error: Exception) -> Response:
+    problem = problem_of(error)
+    if problem.status == 500:
+        log.error("request failed", request_id=request.state.request_id, exc_info=error)
+    body = problem_body(problem, request.state.request_id)
+    response = Response(body, problem.status, media_type="application/json")
+    response.raw_headers += problem.headers
+    return response
+
+
+async def _answer_validation(request: Request, error: Exception) -> Response:
+    """FastAPI's own refusal of a path or query, in the shape of every other."""
+    del error
+    return await _answer_problem(request, BadRequest("The path or query is wrong; see /docs."))

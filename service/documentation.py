@@ -1,0 +1,151 @@
+"""Documentation: /openapi.json of every route, and /docs without an asset from another host."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any
+
+from fastapi import FastAPI, Response
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import models_json_schema
+
+from lockstep.artifact.manifest import Label
+from service.protocols import oip, plain
+
+ASSETS = {
+    "swagger-ui-bundle.js": "text/javascript",
+    "swagger-ui.css": "text/css",
+    "favicon-32x32.png": "image/png",
+}
+REFERENCE = "#/components/schemas/{model}"
+
+
+class PredictRequest(BaseModel):
+    """Rows to answer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    instances: list[list[Any] | dict[str, Any]] = Field(
+        min_length=1,
+        description="Each a list of values in column order, or an object by column name.",
+    )
+
+
+class Prediction(BaseModel):
+    """The answer to one row: label and probabilities, or the prediction of a regression."""
+
+    model_config = ConfigDict(extra="allow")
+
+    label: Label | None = None
+    probabilities: list[float] | None = Field(None, description="In the order of the classes.")
+    prediction: float | None = None
+
+
+class PredictResponse(BaseModel):
+    """The answers, in the order of the instances."""
+
+    model: str
+    version: int
+    classes: list[Label] | None = None
+    predictions: list[Prediction | Any]
+
+
+class ProblemBody(BaseModel):
+    """Every answer that is no success."""
+
+    error: str = Field(description="What was expected, what came, what to do.")
+    code: str
+    request_id: str
+
+
+def document(app: FastAPI) -> None:
+    """Give the application its OpenAPI description and its page.
+
+    The hot routes are plain ASGI endpoints, which FastAPI does not describe; they are described
+    here, from pydantic models.
+    """
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _describe(app)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # the documented way to extend it
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return get_swagger_ui_html(
+            openapi_url="openapi.json",
+            title="Lockstep",
+            swagger_js_url="assets/swagger-ui-bundle.js",
+            swagger_css_url="assets/swagger-ui.css",
+            swagger_favicon_url="assets/favicon-32x32.png",
+        )
+
+    for file, media_type in ASSETS.items():
+        _serve_asset(app, file, media_type)
+
+
+def _serve_asset(app: FastAPI, file: str, media_type: str) -> None:
+    @app.get(f"/assets/{file}", include_in_schema=False)
+    async def asset() -> Response:
+        content = resources.files("fastapi_swagger.resources").joinpath(file).read_bytes()
+        headers = {"cache-control": "max-age=86400"}
+        return Response(content, media_type=media_type, headers=headers)
+
+
+def _describe(app: FastAPI) -> dict[str, Any]:
+    schema = get_openapi(
+        title=app.title, version=app.version, description=app.description, routes=app.routes
+    )
+    models = (PredictRequest, PredictResponse, ProblemBody, oip.InferRequest, oip.InferResponse)
+    _, definitions = models_json_schema(
+        [(model, "validation") for model in models], ref_template=REFERENCE
+    )
+    schemas = schema.setdefault("components", {}).setdefault("schemas", {})
+    schemas.update(definitions["$defs"])
+    for path in plain.PATHS:
+        operation = _operation("predict", path, PredictRequest, PredictResponse)
+        schema["paths"][path] = {"post": operation}
+    for path in oip.INFER_PATHS:
+        operation = _operation("infer", path, oip.InferRequest, oip.InferResponse)
+        schema["paths"][path] = {"post": operation}
+    for methods in schema["paths"].values():
+        for operation in methods.values():
+            _describe_problems(operation)
+    return schema
+
+
+def _operation(
+    verb: str, path: str, request: type[BaseModel], answer: type[BaseModel]
+) -> dict[str, Any]:
+    names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
+    return {
+        "tags": ["Plain dialect" if verb == "predict" else "Open Inference Protocol"],
+        "summary": f"{verb.capitalize()} rows",
+        "operationId": "_".join([verb, *names]),
+        "parameters": [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            for name in names
+        ],
+        "requestBody": {"required": True, "content": _json(request)},
+        "responses": {"200": {"description": "The answers.", "content": _json(answer)}},
+    }
+
+
+def _describe_problems(operation: dict[str, Any]) -> None:
+    responses = operation.setdefault("responses", {})
+    responses.pop("422", None)  # FastAPI's own shape, which never leaves this service
+    problem = {"description": "What went wrong.", "content": _json(ProblemBody)}
+    if "requestBody" in operation:
+        for status in ("400", "413", "415", "504"):
+            responses.setdefault(status, problem)
+    for status in ("404", "503", "default"):
+        responses.setdefault(status, problem)
+
+
+def _json(model: type[BaseModel]) -> dict[str, Any]:
+    reference = REFERENCE.format(model=model.__name__)
+    return {"application/json": {"schema": {"$ref": reference}}}

@@ -1,0 +1,1 @@
+"""The dialects of HTTP, one file each."""

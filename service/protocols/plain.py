@@ -1,0 +1,138 @@
+"""The plain dialect: instances in, predictions out."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import orjson
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
+
+from lockstep.engine.engine import Rows
+from service.errors import BadRequest
+from service.middleware import check_json, timeout_s
+from service.repository import Repository, Served
+from service.responses import read_body, send_json
+from service.tensors import check_answers, features_of_instances
+
+PATHS = (
+    "/predict",
+    "/models/{name}/predict",
+    "/models/{name}/versions/{version}/predict",
+)
+# Words and numbers that JSON or a double cannot hold, but that clients write nevertheless.
+NOT_FINITE = re.compile(rb"NaN|Infinity|[eE]\+?[0-9]{3}|[0-9]{309}")
+INTEGER_DIGITS = 19
+
+
+class Predict:
+    """``POST /predict``, as a plain ASGI endpoint."""
+
+    def __init__(self, path: str, repository: Repository, timeout_ms: int) -> None:
+        self.path = path
+        self._repository = repository
+        self._timeout_s = timeout_ms / 1e3
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        path = scope["path_params"]
+        served = self._repository.find(path.get("name"), path.get("version"))
+        check_json(scope)
+        instances = read_instances(await read_body(receive))
+        features = features_of_instances(instances, served.manifest)
+        answers = await served.batcher.submit(features, timeout_s(scope, self._timeout_s))
+        check_answers(answers, served.manifest)
+        await send_json(send, write_predictions(answers, served))
+
+
+def routes(repository: Repository, timeout_ms: int) -> list[BaseRoute]:
+    """The dialect's routes."""
+    return [Route(path, Predict(path, repository, timeout_ms), methods=["POST"]) for path in PATHS]
+
+
+def read_json(body: bytes) -> dict[str, Any]:
+    """A body that is a JSON object.
+
+    Raises:
+        BadRequest: where it is not.
+    """
+    try:
+        request = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        request = _read_not_finite(body, error)
+    if not isinstance(request, dict):
+        raise BadRequest("Expected a JSON object, got another type.")
+    return request
+
+
+def _read_not_finite(body: bytes, error: orjson.JSONDecodeError) -> Any:
+    """A body that is JSON but for NaN, Infinity or 1e400, whose place can then be named."""
+    if NOT_FINITE.search(body):
+        try:
+            request = json.loads(body.decode(), parse_int=_integer)
+            orjson.dumps(request)  # half a surrogate pair could not be echoed
+        except (ValueError, TypeError, RecursionError):
+            pass
+        else:
+            return request
+    raise BadRequest(f"Expected a JSON body, got something else: {error}.") from error
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) <= INTEGER_DIGITS else float(digits)
+
+
+def read_instances(body: bytes) -> Any:
+    """The instances of a request.
+
+    Raises:
+        BadRequest: where the body is not ``{"instances": ...}``.
+    """
+    request = read_json(body)
+    if request.keys() != {"instances"}:
+        keys = ", ".join(repr(key[:40]) for key in list(request)[:5]) or "none"
+        raise BadRequest(f'Expected the one key "instances", got {keys}.')
+    return request["instances"]
+
+
+def write_predictions(answers: Rows, served: Served) -> bytes:
+    """The answer: float32 as its shortest decimal that reads back to the same bits."""
+    manifest = served.manifest
+    answer: dict[str, Any] = {"model": manifest.name, "version": manifest.version}
+    if manifest.task == "classification":
+        answer["classes"] = manifest.classes
+        answer["predictions"] = _labelled(answers[0], manifest.classes or ())
+    elif manifest.task == "regression":
+        answer["predictions"] = [{"prediction": row[0]} for row in answers[0]]
+    else:
+        names = [output.name for output in manifest.outputs]
+        answer["predictions"] = _plain_rows(dict(zip(names, map(jsonable, answers), strict=True)))
+    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _labelled(probabilities: Any, classes: tuple[Any, ...]) -> list[dict[str, Any]]:
+    best = probabilities.argmax(axis=1).tolist()
+    return [
+        {"label": classes[i], "probabilities": row}
+        for i, row in zip(best, probabilities, strict=True)
+    ]
+
+
+def _plain_rows(outputs: Mapping[str, Any]) -> list[Any]:
+    """One output's rows as they are; of several, an object each."""
+    if len(outputs) == 1:
+        return list(next(iter(outputs.values())))
+    return [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]
+
+
+def jsonable(output: Any) -> Any:
+    """An output in a form that orjson writes: float16 widened, what is no float as a list."""
+    if output.dtype.kind != "f":
+        return output.tolist()
+    if output.dtype == np.float16:
+        return output.astype(np.float32)
+    return np.ascontiguousarray(output)

@@ -1,0 +1,39 @@
+"""Answers as plain ASGI messages, and bodies as bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from starlette.types import Receive, Send
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+JSON = (b"content-type", b"application/json")
+
+
+async def read_body(receive: Receive) -> bytes:
+    """The whole body of a request.
+
+    Raises:
+        ConnectionResetError: where the client left before it had sent everything.
+    """
+    message = await receive()
+    if not message.get("more_body", False) and message["type"] == "http.request":
+        body: bytes = message.get("body", b"")
+        return body
+    chunks = []
+    while message["type"] == "http.request":
+        chunks.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+        message = await receive()
+    raise ConnectionResetError
+
+
+async def send_json(send: Send, body: bytes, status: int = 200, headers: Headers = ()) -> None:
+    """Send a JSON body that is bytes already."""
+    length = (b"content-length", str(len(body)).encode())
+    await send(
+        {"type": "http.response.start", "status": status, "headers": [JSON, length, *headers]}
+    )
+    await send({"type": "http.response.body", "body": body})
