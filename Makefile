@@ -1,0 +1,46 @@
+# The two commands of the README are `make run` and `make test`; both set up what they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+IMAGE ?= lockstep
+# Where PyPI's torch is not the build that is wanted: the address of PyTorch's CPU index.
+TORCH_INDEX ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check unit image image-test results clean
+
+help: ## Show the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+run: $(VENV)/installed ## Set up, train on real digits, prove, serve on port 8080
+	$(BIN)/lockstep train digits
+	$(BIN)/lockstep serve --example
+
+test: check unit ## Set up and run every check
+
+check: $(VENV)/installed ## Formatting, lint, types, layers
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+unit: $(VENV)/installed ## The tests, with branch coverage
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term -m "not container"
+
+image: ## Build the container image
+	docker build --network host -t $(IMAGE) .
+
+image-test: $(VENV)/installed image ## Build the image and test the running container
+	LOCKSTEP_IMAGE=$(IMAGE) $(BIN)/python -m pytest tests/container -m container -q
+
+results: $(VENV)/installed ## Measure what the README states: regularisation, start-up
+	$(BIN)/python benchmarks/regularisation.py
+	$(BIN)/python benchmarks/startup.py
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt -e '.[train,dev]'
+	@touch $@
+
+clean: ## Remove the environment and what the checks leave
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .import_linter_cache *.egg-info

@@ -1,0 +1,167 @@
+"""The rooms, and what each may know: read off the source, and off a fresh interpreter."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("lockstep", "train", "service")
+SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+EVERYTHING = [*SOURCES, ROOT / "cli.py"]
+NOT_FOR_SERVING = ("torch", "train", "sklearn", "matplotlib", "polars", "onnxscript", "optuna")
+LONGEST_MODULE = 350
+LONGEST_FUNCTION = 70
+
+
+def name_of(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def tree(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(path):
+    """The modules that a file imports anywhere, as dotted names."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def dotted(node):
+    """``torch.jit`` of the expression that says so; empty for any other."""
+    parts = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join(reversed([*parts, node.id])) if isinstance(node, ast.Name) else ""
+
+
+def mentions(path):
+    """Every dotted name that a file imports or spells out."""
+    yield from imports(path)
+    yield from (dotted(node) for node in ast.walk(tree(path)) if isinstance(node, ast.Attribute))
+
+
+def homes(name, among=EVERYTHING):
+    """The files that mention a name or anything below it."""
+    return {
+        name_of(path)
+        for path in among
+        if any(found == name or found.startswith(f"{name}.") for found in mentions(path))
+    }
+
+
+def fresh(script):
+    """What a script prints in an interpreter of its own."""
+    words = [sys.executable, "-c", script]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize("module", ["service.app", "service.server", "service.health", "cli"])
+def test_what_serves_imports_nothing_of_training(module):
+    loaded = fresh(f"import sys, {module}; print(*{{name.split('.')[0] for name in sys.modules}})")
+    assert not set(NOT_FOR_SERVING) & set(loaded)
+
+
+def test_the_command_imports_nothing_heavy_until_it_is_told_what_to_do():
+    loaded = fresh("import sys, cli; print(*{name.split('.')[0] for name in sys.modules})")
+    assert not {"numpy", "onnx", "onnxruntime", "fastapi", "uvicorn", "pydantic"} & set(loaded)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_a_room_knows_only_the_rooms_below_it(path):
+    room = path.relative_to(ROOT).parts[0]
+    above = {"train", "service", "cli"} - {room}
+    assert not {name.split(".")[0] for name in imports(path)} & above
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [
+        ("onnxruntime", {"lockstep/engine/onnx.py"}),
+        ("torch.jit", {"lockstep/engine/torchscript.py"}),
+        ("os.environ", {"service/settings.py"}),
+        ("os.getenv", set()),
+        ("prometheus_client", {"service/telemetry.py"}),
+        ("structlog", {"service/telemetry.py"}),
+        ("uvicorn", {"service/server.py"}),
+        ("pickle", set()),
+        ("torch.load", set()),
+        ("subprocess", set()),
+        ("urllib", set()),
+        ("requests", set()),
+        ("httpx", set()),
+    ],
+)
+def test_a_name_has_one_home(name, allowed):
+    assert homes(name) == allowed
+
+
+def test_the_core_knows_no_http():
+    lockstep = [path for path in SOURCES if name_of(path).startswith("lockstep/")]
+    batching = ROOT / "service/batching.py"
+    for framework in ("fastapi", "starlette", "uvicorn", "http", "service"):
+        assert homes(framework, lockstep) == set()
+    for framework in ("fastapi", "starlette", "uvicorn", "http", "service.problems"):
+        assert homes(framework, [batching]) == set()
+
+
+def test_the_core_opens_torch_only_where_torchscript_is_read():
+    lockstep = [path for path in SOURCES if name_of(path).startswith("lockstep/")]
+    for name in homes("torch", lockstep):
+        assert "torchscript" in name
+
+
+def test_nothing_but_the_command_prints():
+    """Logs go through the log, answers through the console; the rest says nothing."""
+    printing = {
+        name_of(path)
+        for path in SOURCES
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and dotted(node.func) in {"print", "sys.stdout.write"}
+    }
+    assert printing <= {"service/server.py"}  # its last sentence, and the curl line on demand
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_a_module_is_one_noun_of_a_readable_length(path):
+    assert path.stem not in {"utils", "helpers", "common", "manager", "misc", "base"}
+    source = path.read_text(encoding="utf-8")
+    assert len(source.splitlines()) <= LONGEST_MODULE
+    assert source.startswith('"""')
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < LONGEST_FUNCTION, node.name
+
+
+@pytest.mark.parametrize("path", EVERYTHING, ids=name_of)
+def test_nothing_is_left_to_be_written(path):
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Raise) and node.exc is not None:
+            assert "NotImplementedError" not in ast.dump(node.exc)
+        if isinstance(node, ast.ExceptHandler):  # nothing is swallowed without a word
+            assert node.type is not None
+    for word in ("TODO", "FIXME", "XXX"):
+        assert word not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("module", ["plain", "oip"])
+def test_a_dialect_is_at_most_a_few_calls_from_the_engine(module):
+    """Between route and engine: read, check, submit, write. Whoever adds a layer explains it."""
+    source = tree(ROOT / "service" / "protocols" / f"{module}.py")
+    endpoint = next(
+        node
+        for node in ast.walk(source)
+        if isinstance(node, ast.AsyncFunctionDef) and node.name == "__call__"
+    )
+    awaited = [node for node in ast.walk(endpoint) if isinstance(node, ast.Await)]
+    assert len(awaited) == 3  # the body, the rows, the answer
