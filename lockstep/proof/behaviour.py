@@ -159,7 +159,7 @@ def check_batch_invariance(
                     batches=batches,
                     holds=False,
                     counterexample=example,
-                    farthest=_farthest(answers, alone, drawn),
+                    farthest=_farthest(answers, alone, drawn, len(rows)),
                 )
     return BatchInvariance(
         batch_sizes=ranges(tried),
@@ -190,13 +190,23 @@ def _first_difference(answers: Rows, alone: Rows, drawn: NDArray[np.intp]) -> in
     return None
 
 
-def _farthest(answers: Rows, alone: Rows, drawn: NDArray[np.intp]) -> float:
-    """Largest difference of any output, relative to the deviation of its rows alone."""
+def _farthest(answers: Rows, alone: Rows, drawn: NDArray[np.intp], n_rows: int) -> float:
+    """Largest difference of any output, relative to the deviation of its rows alone.
+
+    Outliers answer far from everything: rows and outliers are each held to their own deviation.
+    """
     distances = [0.0]
     for answer, expected in zip(answers, alone, strict=True):
-        if answer.dtype.kind == "f":
-            parity = compare("alone", "batch", "", (expected[drawn], answer), "regression")
-            distances.append(parity.max_abs / output_scale(expected))
+        if answer.dtype.kind != "f":
+            continue
+        for kind, group in (
+            (drawn < n_rows, slice(n_rows)),
+            (drawn >= n_rows, slice(n_rows, None)),
+        ):
+            if kind.any():
+                pair = (expected[drawn[kind]], answer[kind])
+                parity = compare("alone", "batch", "", pair, "regression")
+                distances.append(parity.max_abs / output_scale(expected[group]))
     return max(distances)
 
 

@@ -21,8 +21,9 @@ def apart(left: np.ndarray, right: np.ndarray, task: str = "regression"):
 @given(finite, st.integers(0, 1000))
 def test_the_distance_in_ulp_counts_the_floats_between(value, steps):
     other = np.float32(value)
-    for _ in range(steps % 20):
-        other = np.nextafter(other, np.float32(math.inf))
+    with np.errstate(over="ignore"):  # the last float has no next one; it is left out below
+        for _ in range(steps % 20):
+            other = np.nextafter(other, np.float32(math.inf))
     if np.isfinite(other):
         assert max_ulp(column(value), column(other)) == steps % 20
 
