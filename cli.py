@@ -352,16 +352,25 @@ def serve(
     host: Annotated[str | None, typer.Option("--host", help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option("--port", help="Port to listen on.")] = None,
     engine: Annotated[EngineChoice | None, typer.Option(help="What runs the rows.")] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", metavar="N", help="Processes behind the port.")
+    ] = None,
     example: Annotated[
         bool | None, typer.Option("--example/--no-example", help="Print a curl line once ready.")
     ] = None,
 ) -> int:
     """Serve the models; a flag wins over the environment."""
-    from service.server import run
     from service.settings import load_settings
 
     word = engine.value if engine is not None else None
-    return run(load_settings(models=models, host=host, port=port, engine=word, example=example))
+    settings = load_settings(
+        models=models, host=host, port=port, engine=word, workers=workers, example=example
+    )
+    if settings.workers > 1:
+        from service.workers import run  # which holds no model and imports no engine
+    else:
+        from service.server import run
+    return run(settings)
 
 
 def _print_json(document: Any) -> None:

@@ -1,12 +1,15 @@
 """Batching: requests that wait together run together, and never wait for ever.
 
 An idle service adds no delay: a request runs in the next turn of the event loop, with whatever
-else that turn has read from the network. While the engine runs, requests gather in the sockets and
-run together in the turn after.
+else that turn has read from the network. While the engine runs, requests gather and run together in
+the turn after.
 
 Each item carries its own future. What is cancelled or past its deadline leaves before the run; a
 run that fails is repeated item by item, so that each bears its own failure only; nothing but
 ``close`` ends the work.
+
+A large item is run in pieces, and goes to the end of the queue after each. In company its pieces
+are small: a single row never waits for longer than about ``COMPANY_S`` for somebody else's rows.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import NamedTuple
@@ -28,6 +32,12 @@ from service.errors import DeadlineExceeded, NotServing, QueueFull
 from service.telemetry import RunMetrics
 
 Run = Callable[[FeatureArray], Rows]
+
+# How long the rows of a large item may hold up the others, and how long after one of them it is
+# taken for granted that more will come.
+COMPANY_S = 0.3e-3
+COMPANY_REMEMBERED_S = 0.1
+LEAST_PIECE_ROWS = 8
 
 
 @dataclass(slots=True, eq=False)
@@ -56,23 +66,48 @@ class Piece(NamedTuple):
     rows: FeatureArray
 
 
+class Outcome(NamedTuple):
+    """What a run gave to a piece: its rows, or the error that is its own."""
+
+    piece: Piece
+    result: Rows | Exception
+
+
 class Batcher:
-    """Gathers the rows of waiting requests for one engine, and gives each its own back."""
+    """Gathers the rows of waiting requests for one engine, and gives each its own back.
+
+    With ``in_thread`` the engine runs in a thread of its own, and the event loop goes on reading;
+    else it runs in the event loop, which costs less where a run is short.
+    """
 
     def __init__(
-        self, run: Run, metrics: RunMetrics, *, max_batch_rows: int, max_queue_rows: int
+        self,
+        run: Run,
+        metrics: RunMetrics,
+        *,
+        max_batch_rows: int,
+        max_queue_rows: int,
+        in_thread: bool = False,
     ) -> None:
         self._run = run
         self._metrics = metrics
         self._max_batch_rows = max_batch_rows
         self._max_queue_rows = max_queue_rows
+        self._thread = ThreadPoolExecutor(1, "engine") if in_thread else None
         self._queue: deque[Item] = deque()
         self._queued_rows = 0
         self._rows_per_s = 0.0
-        self._scheduled = False
+        self._busy = False
         self._closed = False
+        self._company_until = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def submit(self, features: FeatureArray, timeout_s: float) -> Rows:
+    @property
+    def has_backlog(self) -> bool:
+        """Whether more rows wait than the next run takes."""
+        return self._queued_rows > self._max_batch_rows
+
+    def submit(self, features: FeatureArray, timeout_s: float) -> asyncio.Future[Rows]:
         """Run rows, together with whatever waits.
 
         Args:
@@ -80,29 +115,38 @@ class Batcher:
             timeout_s: after which they are not run any more.
 
         Returns:
-            The outputs in the manifest's order, each with ``n`` rows.
+            A future of the run's outputs, each with ``n`` rows. It may end in DeadlineExceeded
+            (the time ran out before the run), EngineFailure (the engine could not run these rows)
+            or NotServing (the service is stopping). Whoever cancels it leaves the queue.
 
         Raises:
             QueueFull: where too many rows wait already.
-            DeadlineExceeded: where the time ran out before the run.
-            EngineFailure: where the engine could not run these rows.
             NotServing: where the service is stopping.
         """
-        self._admit(len(features))
-        loop = asyncio.get_running_loop()
-        item = Item(features, loop.create_future(), monotonic() + timeout_s)
-        self._queue.append(item)
-        self._count(len(features))
-        if not self._scheduled:
-            self._scheduled = True
+        rows = len(features)
+        self._admit(rows)
+        loop = self._loop
+        if loop is None or not loop.is_running():
+            # Asked once: in Python 3.11 it is a call of the system (of getpid) each time.
+            loop = self._loop = asyncio.get_running_loop()
+        now = monotonic()
+        future: asyncio.Future[Rows] = loop.create_future()
+        if self._queue or self._busy:
+            self._company_until = now + COMPANY_REMEMBERED_S
+        self._queue.append(Item(features, future, now + timeout_s))
+        self._queued_rows += rows
+        if not self._busy:
+            self._busy = True
             loop.call_soon(self._turn, loop)
-        return await item.future
+        return future
 
     def close(self) -> None:
         """Refuse what comes, and answer what waits with the reason."""
         self._closed = True
         while self._queue:
             self._fail(self._queue.popleft(), NotServing("The service is stopping; ask another."))
+        if self._thread is not None:
+            self._thread.shutdown(wait=False)
 
     def _admit(self, rows: int) -> None:
         if self._closed:
@@ -118,20 +162,31 @@ class Batcher:
                 retry_after_s,
             )
 
-    def _count(self, rows: int) -> None:
-        self._queued_rows += rows
-        self._metrics.queued(self._queued_rows)
-
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
         """Run one batch; what still waits has its turn after the network was read again."""
+        pieces = self._gather()
+        if not pieces:
+            self._next(loop)
+        elif self._thread is None:
+            try:
+                self._give(self._run_together(pieces))
+            finally:
+                self._next(loop)
+        else:
+            running = loop.run_in_executor(self._thread, self._run_together, pieces)
+            running.add_done_callback(lambda done: self._after(loop, done))
+
+    def _after(self, loop: asyncio.AbstractEventLoop, done: asyncio.Future[list[Outcome]]) -> None:
+        """Give what the thread has run."""
         try:
-            pieces = self._gather()
-            if pieces:
-                self._run_together(pieces)
+            self._give(done.result())
         finally:
-            self._scheduled = bool(self._queue)
-            if self._scheduled:
-                loop.call_soon(self._turn, loop)
+            self._next(loop)
+
+    def _next(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._busy = bool(self._queue)
+        if self._busy:
+            loop.call_soon(self._turn, loop)
 
     def _gather(self) -> list[Piece]:
         """Rows for one run, in order of arrival; an item that is larger goes to the end again."""
@@ -142,18 +197,30 @@ class Batcher:
             item = self._queue.popleft()
             if not self._is_wanted(item, now):
                 continue
-            rows = item.features[item.begun : item.begun + space]
-            item.begun += len(rows)
-            space -= len(rows)
-            self._count(-len(rows))
+            waiting = len(item.features) - item.begun
+            taken = min(waiting, space)
+            if waiting > space:
+                taken = min(space, self._large_piece_rows(now))
+                space = taken  # it is the last of this run
+            rows = item.features[item.begun : item.begun + taken]
+            item.begun += taken
+            space -= taken
+            self._queued_rows -= taken
             pieces.append(Piece(item, rows))
-            if item.begun < len(item.features):
+            if taken < waiting:
                 self._queue.append(item)
+        self._metrics.queued(self._queued_rows)
         return pieces
+
+    def _large_piece_rows(self, now: float) -> int:
+        """Rows of a large item in one run: few where others come and go."""
+        if now > self._company_until and not self._queue:
+            return self._max_batch_rows
+        return max(LEAST_PIECE_ROWS, int(self._rows_per_s * COMPANY_S))
 
     def _is_wanted(self, item: Item, now: float) -> bool:
         if item.future.done():
-            self._count(item.begun - len(item.features))
+            self._queued_rows -= len(item.features) - item.begun
             return False
         if now > item.deadline:
             self._fail(item, DeadlineExceeded("The deadline passed before the rows could be run."))
@@ -161,59 +228,58 @@ class Batcher:
         return True
 
     def _fail(self, item: Item, error: Exception) -> None:
-        self._count(item.begun - len(item.features))
+        self._queued_rows -= len(item.features) - item.begun
+        item.begun = len(item.features)
         if not item.future.done():
             item.future.set_exception(error)
 
-    def _run_together(self, pieces: list[Piece]) -> None:
+    def _run_together(self, pieces: list[Piece]) -> list[Outcome]:
+        """Run pieces as one batch; where that fails, each by itself."""
         try:
             outputs = self._run_rows([piece.rows for piece in pieces])
         except Exception as error:  # noqa: BLE001 - whatever it is, neighbours must not bear it
-            self._run_apart(pieces, error)
-            return
+            if len(pieces) == 1:
+                return [Outcome(pieces[0], error)]
+            return [outcome for piece in pieces for outcome in self._run_together([piece])]
+        if len(pieces) == 1:
+            return [Outcome(pieces[0], outputs)]
+        outcomes = []
         start = 0
         for piece in pieces:
             stop = start + len(piece.rows)
-            self._give(piece.item, tuple(output[start:stop] for output in outputs))
+            outcomes.append(Outcome(piece, tuple(output[start:stop] for output in outputs)))
             start = stop
+        return outcomes
 
     def _run_rows(self, rows: list[FeatureArray]) -> Rows:
         features = rows[0] if len(rows) == 1 else np.concatenate(rows)
-        with self._metrics.run(len(features)):
-            begin = monotonic()
-            outputs = self._run(features)
-            self._measure(len(features), monotonic() - begin)
+        begin = monotonic()
+        outputs = self._run(features)
+        seconds = monotonic() - begin
         for output in outputs:
             if len(output) != len(features):  # else rows would go to the wrong request
                 raise EngineFailure(
                     f"Expected {len(features)} rows of output, got {len(output)}; nothing of this "
                     f"run can be given to anybody."
                 )
+        self._metrics.ran(len(features), seconds)
+        # A running mean of the rate at which the queue drains.
+        rate = len(features) / max(seconds, 1e-6)
+        self._rows_per_s = rate if not self._rows_per_s else 0.9 * self._rows_per_s + 0.1 * rate
         return outputs
 
-    def _run_apart(self, pieces: list[Piece], error: Exception) -> None:
-        """Repeat a failed run item by item."""
-        if len(pieces) > 1:
-            for piece in pieces:
-                self._run_together([piece])
-            return
-        item = pieces[0].item
-        if item in self._queue:
-            self._queue.remove(item)
-        self._fail(item, error)
-
-    def _measure(self, rows: int, seconds: float) -> None:
-        """Keep a running mean of the rate at which the queue drains."""
-        rate = rows / max(seconds, 1e-6)
-        self._rows_per_s = rate if not self._rows_per_s else 0.9 * self._rows_per_s + 0.1 * rate
-
-    def _give(self, item: Item, outputs: Rows) -> None:
-        if item.begun == len(item.features) and not item.pieces:
-            if not item.future.done():
-                item.future.set_result(outputs)
-            return
-        item.pieces.append(outputs)
-        if item.begun == len(item.features) and not item.future.done():
-            item.future.set_result(
-                tuple(np.concatenate(parts) for parts in zip(*item.pieces, strict=True))
-            )
+    def _give(self, outcomes: list[Outcome]) -> None:
+        for (item, _), result in outcomes:
+            if isinstance(result, Exception):
+                if item.begun < len(item.features):
+                    self._queue.remove(item)
+                self._fail(item, result)
+                continue
+            if item.begun == len(item.features) and not item.pieces:
+                if not item.future.done():
+                    item.future.set_result(result)
+                continue
+            item.pieces.append(result)
+            if item.begun == len(item.features) and not item.future.done():
+                whole = tuple(np.concatenate(parts) for parts in zip(*item.pieces, strict=True))
+                item.future.set_result(whole)

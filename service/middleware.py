@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import count
 from time import perf_counter
 from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import BadRequest, BodyTooLarge, UnsupportedMediaType
-from service.problems import problem_body, problem_of
+from service.problems import Problem, problem_body, problem_of
 from service.responses import send_json
 from service.telemetry import Telemetry, log
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=-]{1,128}")
 TIMEOUT_MS = re.compile(rb"0{0,9}[1-9][0-9]{0,8}")
+CLIENT_LEFT = 499  # as a metric only; nobody reads that answer
 DEADLINE_HEADER = b"x-request-timeout-ms"
 # The last of them is what curl -d says of every body.
 JSON_TYPES = re.compile(
@@ -37,6 +39,8 @@ class Observed:
     def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
         self._app = app
         self._telemetry = telemetry
+        self._prefix = uuid4().hex[:20]
+        self._numbers = count()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on."""
@@ -44,8 +48,11 @@ class Observed:
             await self._app(scope, receive, send)
             return
         begin = perf_counter()
-        request_id = _request_id(scope)
-        scope.setdefault("state", {})["request_id"] = request_id.decode()
+        headers = dict(scope["headers"])
+        request_id = headers.get(b"x-request-id")
+        if request_id is None or not REQUEST_ID.fullmatch(request_id):
+            request_id = f"{self._prefix}{next(self._numbers):012x}".encode()
+        scope["state"] = {**scope.get("state", {}), "request_id": request_id, "headers": headers}
         status = 0
 
         async def send_with_id(message: Message) -> None:
@@ -58,22 +65,30 @@ class Observed:
         try:
             await self._app(scope, receive, send_with_id)
         except ConnectionResetError:
-            status = 499  # the client left; nobody reads an answer
+            status = CLIENT_LEFT
         except Exception as error:  # noqa: BLE001 - the last line: no internals, no silence
-            log.error("request failed", request_id=request_id.decode(), exc_info=error)
             if not status:
-                problem = problem_of(error)
+                problem = report(error, request_id)
                 body = problem_body(problem, request_id.decode())
                 await send_json(send_with_id, body, problem.status, problem.headers)
+            else:
+                log.error("answer broke off", request_id=request_id.decode(), exc_info=error)
         finally:
-            matched = scope.get("route") or scope.get("endpoint")
-            route = getattr(matched, "path", "unmatched")
-            self._telemetry.requests.labels(route, status).inc()
-            self._telemetry.seconds.labels(route).observe(perf_counter() - begin)
+            route = scope.get("route") or scope.get("endpoint")
+            path = getattr(route, "path", "unmatched")
+            self._telemetry.observe(path, status, perf_counter() - begin)
+
+
+def report(error: Exception, request_id: bytes) -> Problem:
+    """The answer to an error; one that promises a reason in the log has it there."""
+    problem = problem_of(error)
+    if problem.status == 500:
+        log.error("request failed", request_id=request_id.decode(), exc_info=error)
+    return problem
 
 
 class BodyLimit:
-    """Counts a body's bytes while they are received, and stops at the limit."""
+    """Stops a body at its limit: by its announced length, or while its bytes are received."""
 
     def __init__(self, app: ASGIApp, limit_bytes: int) -> None:
         self._app = app
@@ -84,40 +99,32 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        headers = scope["state"]["headers"]
+        length = headers.get(b"content-length")
+        if length is None or b"transfer-encoding" in headers:
+            receive = self._counted(receive)
+        elif int(length) > self._limit_bytes:  # the HTTP parser holds a body to its length
+            raise self._too_large(int(length))
+        await self._app(scope, receive, send)
+
+    def _counted(self, receive: Receive) -> Receive:
         received = 0
 
         async def receive_counted() -> Message:
             nonlocal received
-            self._check(_content_length(scope))
             message = await receive()
             received += len(message.get("body", b""))
-            self._check(received)
+            if received > self._limit_bytes:
+                raise self._too_large(received)
             return message
 
-        await self._app(scope, receive_counted, send)
+        return receive_counted
 
-    def _check(self, length_bytes: int) -> None:
-        if length_bytes > self._limit_bytes:
-            raise BodyTooLarge(
-                f"Expected a body of at most {self._limit_bytes} bytes, got {length_bytes} or "
-                f"more; send fewer rows, or raise LOCKSTEP_BODY_LIMIT_BYTES."
-            )
-
-
-def _request_id(scope: Scope) -> bytes:
-    """The caller's id where it is a plain one, else a new one."""
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
-            given: bytes = value
-            return given
-    return uuid4().hex.encode()
-
-
-def _content_length(scope: Scope) -> int:
-    for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit():
-            return int(value)
-    return 0
+    def _too_large(self, length_bytes: int) -> BodyTooLarge:
+        return BodyTooLarge(
+            f"Expected a body of at most {self._limit_bytes} bytes, got {length_bytes} or "
+            f"more; send fewer rows, or raise LOCKSTEP_BODY_LIMIT_BYTES."
+        )
 
 
 def check_json(scope: Scope) -> None:
@@ -126,17 +133,19 @@ def check_json(scope: Scope) -> None:
     Raises:
         UnsupportedMediaType: where the type is another, or the body is compressed.
     """
-    for name, value in scope["headers"]:
-        if name == b"content-type" and not JSON_TYPES.fullmatch(value):
-            given = value.decode("latin-1")[:64]
-            raise UnsupportedMediaType(
-                f"Expected a body of type application/json, got {given!r}; send JSON."
-            )
-        if name == b"content-encoding" and value.lower() != b"identity":
-            given = value.decode("latin-1")[:20]
-            raise UnsupportedMediaType(
-                f"Expected a body that is not compressed, got {given!r}; send it as it is."
-            )
+    headers = scope["state"]["headers"]
+    given = headers.get(b"content-type", b"")
+    if given != b"application/json" and not JSON_TYPES.fullmatch(given):
+        raise UnsupportedMediaType(
+            f"Expected a body of type application/json, got {given.decode('latin-1')[:64]!r}; "
+            f"send JSON."
+        )
+    encoding = headers.get(b"content-encoding", b"identity")
+    if encoding.lower() != b"identity":
+        raise UnsupportedMediaType(
+            f"Expected a body that is not compressed, got {encoding.decode('latin-1')[:20]!r}; "
+            f"send it as it is."
+        )
 
 
 def timeout_s(scope: Scope, default_s: float) -> float:
@@ -145,12 +154,12 @@ def timeout_s(scope: Scope, default_s: float) -> float:
     Raises:
         BadRequest: where the header is no such number of milliseconds.
     """
-    for name, value in scope["headers"]:
-        if name == DEADLINE_HEADER:
-            if not TIMEOUT_MS.fullmatch(value):
-                raise BadRequest(
-                    "Expected X-Request-Timeout-Ms to be a whole number of milliseconds from 1 to "
-                    f"999999999, got {value.decode('latin-1')[:20]!r}."
-                )
-            return int(value) / 1e3
-    return default_s
+    value = scope["state"]["headers"].get(DEADLINE_HEADER)
+    if value is None:
+        return default_s
+    if not TIMEOUT_MS.fullmatch(value):
+        raise BadRequest(
+            "Expected X-Request-Timeout-Ms to be a whole number of milliseconds from 1 to "
+            f"999999999, got {value.decode('latin-1')[:20]!r}."
+        )
+    return int(value) / 1e3

@@ -10,7 +10,9 @@ from lockstep.artifact.folder import MANIFEST, Artifact, open_artifact, versions
 from lockstep.artifact.manifest import Manifest
 from lockstep.errors import Disproved, LockstepError
 from lockstep.proof.load import LoadProof, prove_at_load
+from service.answers import judged
 from service.batching import Batcher
+from service.bulk import BulkReader
 from service.errors import CannotStart, NotServing, UnknownModel
 from service.settings import Settings
 from service.telemetry import RunMetrics, Telemetry, log
@@ -24,11 +26,13 @@ class Served:
         artifact: on disk.
         proof: what was proved when it was loaded.
         batcher: the way to its engine; there is no other.
+        bulk: reads plain requests of numbers; None where there are other columns, or none.
     """
 
     artifact: Artifact
     proof: LoadProof
     batcher: Batcher
+    bulk: BulkReader | None = None
 
     @property
     def manifest(self) -> Manifest:
@@ -114,6 +118,16 @@ class Repository:
             f"This service has several models ({', '.join(self.models)}); name one in the path, as "
             f"in /models/{next(iter(self.models))}/predict, or set LOCKSTEP_DEFAULT_MODEL."
         )
+
+    def addresses(self) -> Iterator[tuple[str | None, str | None, Served]]:
+        """Every name and version, or None for either, by which a served version can be found."""
+        for served in self:
+            yield served.manifest.name, str(served.manifest.version), served
+        for name, model in self.models.items():
+            if model.served:
+                yield name, None, self.find(name)
+        if self._default_model is not None or len(self.models) == 1:
+            yield None, None, self.find()
 
     def close(self) -> None:
         """Answer what waits with the reason, and take nothing more."""
@@ -215,12 +229,14 @@ def _load(path: Path, name: str, version: int, settings: Settings, telemetry: Te
         seconds=proof.seconds,
     )
     batcher = Batcher(
-        engine.run,
+        judged(engine, manifest.task),
         RunMetrics(telemetry, name, version),
         max_batch_rows=settings.max_batch_rows,
         max_queue_rows=settings.max_queue_rows,
     )
-    return Served(artifact, proof, batcher)
+    numeric = all(column.kind == "numeric" for column in manifest.columns)
+    bulk = BulkReader(len(manifest.columns)) if manifest.columns and numeric else None
+    return Served(artifact, proof, batcher, bulk)
 
 
 def _nothing_to_serve(folder: Path, models: dict[str, Model]) -> str:

@@ -1,8 +1,8 @@
-"""The life of the process: start, serve, drain, stop."""
+"""One process that serves: start, answer, drain, stop."""
 
 from __future__ import annotations
 
-import signal
+import asyncio
 import socket
 import sys
 from types import FrameType
@@ -17,18 +17,12 @@ from lockstep.artifact.folder import GOLDEN
 from lockstep.artifact.golden import Golden
 from lockstep.errors import LockstepError
 from service.app import create_app
-from service.errors import CannotStart
 from service.problems import NO_HTTP, problem_body
+from service.process import Stopped, bind, cannot_start, listen, stop_on_signals
 from service.repository import Served
 from service.settings import Settings
 from service.telemetry import configure_logging, log
-
-EXIT_CANNOT_START = 3
-BACKLOG = 2048
-
-
-class Stopped(BaseException):
-    """A signal asked the process to stop; no handler of errors may take it for one."""
+from service.transport import JoinedWrites
 
 
 class Server(uvicorn.Server):
@@ -45,7 +39,17 @@ class Server(uvicorn.Server):
 
 
 class Protocol(HttpToolsProtocol):
-    """Uvicorn's, whose answer to what is no HTTP has the shape of every other."""
+    """Uvicorn's, with answers in one write, and the shape of every other for what is no HTTP."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Write through a transport that holds heads back."""
+        self._joined = JoinedWrites(transport)
+        super().connection_made(self._joined)  # type: ignore[arg-type]  # it stands for one
+
+    def on_response_complete(self) -> None:
+        """Leave nothing held."""
+        self._joined.flush()
+        super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Answer bytes that are no request, and hang up."""
@@ -62,34 +66,39 @@ class Protocol(HttpToolsProtocol):
 
 
 def run(settings: Settings) -> int:
-    """Serve until a signal stops the process.
+    """Serve in this process until a signal stops it.
 
     Returns:
         The exit code: 0 after a stop, 3 where the service cannot start.
     """
     configure_logging(settings.log_level)
     # Uvicorn puts these handlers back when it has drained, and raises the signal once more.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stop)
+    stop_on_signals()
     try:
         app = create_app(settings)
-        listener = _listen(settings.host, settings.port)
-        _serve(app, listener, settings)
+        listener = bind(settings.host, settings.port)
+        listen(listener)
+        host, port = listener.getsockname()[:2]
+        log.info("ready", host=host, port=port, models=list(app.state.repository.models))
+        serve(app, listener, settings)
     except Stopped:
         log.info("stopped")
     except LockstepError as error:
-        print(f"lockstep: {error}", file=sys.stderr)  # noqa: T201 - the sentence of an exit
-        return EXIT_CANNOT_START
+        return cannot_start(error)
     return 0
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
-    """A signal that came while models were loaded, or that uvicorn has drained for."""
-    del number, frame
-    raise Stopped
+def serve(app: FastAPI, listener: socket.socket, settings: Settings) -> None:
+    """Answer what connects to a socket, until a signal; then drain it.
 
+    Args:
+        app: proved and wired.
+        listener: bound and listening; other processes may accept from it as well.
+        settings: of the service.
 
-def _serve(app: FastAPI, listener: socket.socket, settings: Settings) -> None:
+    Raises:
+        Stopped: after the signal, when what was in flight has been answered.
+    """
     config = uvicorn.Config(
         app,
         loop="uvloop",
@@ -100,26 +109,10 @@ def _serve(app: FastAPI, listener: socket.socket, settings: Settings) -> None:
         server_header=False,
         timeout_graceful_shutdown=settings.drain_s,
     )
-    host, port = listener.getsockname()[:2]
-    log.info("ready", host=host, port=port, models=list(app.state.repository.models))
     if settings.example:
-        print(_example(next(iter(app.state.repository)), port), file=sys.stderr)  # noqa: T201 - the same
+        example = _example(next(iter(app.state.repository)), listener.getsockname()[1])
+        print(example, file=sys.stderr)  # noqa: T201 - for a person
     Server(config, app).run(sockets=[listener])
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket.
-
-    Raises:
-        CannotStart: where the address cannot be had.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise CannotStart(
-            f"Cannot listen on {host}:{port}: {error.strerror}; choose another with --port."
-        ) from error
 
 
 def _example(served: Served, port: int) -> str:

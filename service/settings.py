@@ -40,6 +40,9 @@ class Settings(BaseSettings):
         None, description="The model that /predict serves where there are several."
     )
     threads: int = Field(1, ge=1, le=256, description="Intra-op threads of one run.")
+    workers: int = Field(
+        1, ge=1, le=256, description="Processes behind the port; one that dies is started again."
+    )
     max_batch_rows: int = Field(
         256, ge=1, le=65536, description="Rows of one run; larger requests are run in pieces."
     )

@@ -12,7 +12,6 @@ import numpy as np
 from lockstep.artifact.columns import FeatureArray
 from lockstep.artifact.encoding import check_features, check_finite, encode, encode_nested
 from lockstep.artifact.manifest import Manifest
-from lockstep.engine.engine import Rows
 from lockstep.errors import MOST_PROBLEMS, InvalidInstances, Problem
 from service.errors import BadRequest
 
@@ -128,21 +127,3 @@ def _kind(value: Any) -> str:
     if isinstance(value, str):
         return f"the string {value[:40]!r}"
     return {bool: "a boolean", list: "a list", dict: "an object"}.get(type(value), "another type")
-
-
-def check_answers(answers: Rows, manifest: Manifest) -> None:
-    """Refuse answers that are no numbers: a label read off NaN would be a wrong one.
-
-    Raises:
-        InvalidInstances: naming the instances whose values overflow the network.
-    """
-    if manifest.task == "tensors":
-        return  # an imported model may mean its NaN; JSON carries it as null
-    finite = np.isfinite(answers[0]).reshape(len(answers[0]), -1).all(axis=1)
-    if not finite.all():
-        message = (
-            "expected values that the network can answer, got some so far from training that its "
-            "arithmetic overflows"
-        )
-        wrong = np.flatnonzero(~finite)[:MOST_PROBLEMS]
-        raise InvalidInstances([Problem(int(i), None, message) for i in wrong])

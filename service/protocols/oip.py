@@ -8,18 +8,20 @@ import orjson
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 from starlette.routing import BaseRoute, Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lockstep.artifact.manifest import Manifest, Tensor, first_problem
 from lockstep.engine.engine import Rows
 from lockstep.proof.certificate import versions
 from lockstep.proof.load import LoadProof
+from service.answers import best_places
 from service.errors import BadRequest, NotServing
 from service.middleware import Gate, check_json, timeout_s
+from service.protocols.endpoint import Find, always, by_path, run
 from service.protocols.plain import jsonable, read_json
 from service.repository import Repository, Served
 from service.responses import read_body, send_json
-from service.tensors import check_answers, features_of_tensor
+from service.tensors import features_of_tensor
 
 PLATFORMS = {"onnx": "onnx_onnxv1", "torchscript": "pytorch_torchscript"}
 INFER_PATHS = (
@@ -134,21 +136,20 @@ class ModelMetadata(BaseModel):
 class Infer:
     """``POST /v2/models/{name}/infer``, as a plain ASGI endpoint."""
 
-    def __init__(self, path: str, repository: Repository, timeout_ms: int) -> None:
+    def __init__(self, path: str, find: Find, timeout_ms: int) -> None:
         self.path = path
-        self._repository = repository
+        self._find = find
         self._timeout_s = timeout_ms / 1e3
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        path = scope["path_params"]
-        served = self._repository.find(path["name"], path.get("version"))
+        served = self._find(scope)
         check_json(scope)
         request = read_request(await read_body(receive))
         outputs = _wanted(request, served.manifest)
         features = _features(request.inputs[0], served.manifest)
-        answers = await served.batcher.submit(features, self._timeout(request, scope))
-        check_answers(answers, served.manifest)
+        answers = await run(served.batcher, features, self._timeout(request, scope), receive)
+        best_places(answers)  # refuses what is no number
         await send_json(send, _write(request, served, answers, outputs))
 
     def _timeout(self, request: InferRequest, scope: Scope) -> float:
@@ -215,9 +216,18 @@ def _write(request: InferRequest, served: Served, answers: Rows, outputs: list[i
 
 def infer_routes(repository: Repository, timeout_ms: int) -> list[BaseRoute]:
     """The routes that run rows."""
-    return [
-        Route(path, Infer(path, repository, timeout_ms), methods=["POST"]) for path in INFER_PATHS
-    ]
+    find = by_path(repository)
+    return [Route(path, Infer(path, find, timeout_ms), methods=["POST"]) for path in INFER_PATHS]
+
+
+def hot_paths(repository: Repository, timeout_ms: int) -> dict[str, ASGIApp]:
+    """The endpoint of every exact path of a model that is served."""
+    return {
+        path.format(name=name, version=version): Infer(path, always(served), timeout_ms)
+        for name, version, served in repository.addresses()
+        if name is not None
+        for path in (INFER_PATHS[version is not None],)
+    }
 
 
 def router(repository: Repository, gate: Gate) -> APIRouter:

@@ -10,14 +10,17 @@ from typing import Any
 import numpy as np
 import orjson
 from starlette.routing import BaseRoute, Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from lockstep.artifact.columns import FeatureArray
 from lockstep.engine.engine import Rows
+from service.answers import best_places
 from service.errors import BadRequest
 from service.middleware import check_json, timeout_s
+from service.protocols.endpoint import Find, always, by_path, run
 from service.repository import Repository, Served
 from service.responses import read_body, send_json
-from service.tensors import check_answers, features_of_instances
+from service.tensors import checked, features_of_instances
 
 PATHS = (
     "/predict",
@@ -30,28 +33,56 @@ INTEGER_DIGITS = 19
 
 
 class Predict:
-    """``POST /predict``, as a plain ASGI endpoint."""
+    """``POST /predict``, as a plain ASGI endpoint.
 
-    def __init__(self, path: str, repository: Repository, timeout_ms: int) -> None:
+    Args:
+        path: the route's template, as the metrics name it.
+        find: finds the version that a request asks for.
+        timeout_ms: the deadline of a request that names none.
+    """
+
+    def __init__(self, path: str, find: Find, timeout_ms: int) -> None:
         self.path = path
-        self._repository = repository
+        self._find = find
         self._timeout_s = timeout_ms / 1e3
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        path = scope["path_params"]
-        served = self._repository.find(path.get("name"), path.get("version"))
+        served = self._find(scope)
         check_json(scope)
-        instances = read_instances(await read_body(receive))
-        features = features_of_instances(instances, served.manifest)
-        answers = await served.batcher.submit(features, timeout_s(scope, self._timeout_s))
-        check_answers(answers, served.manifest)
+        features = read_features(await read_body(receive), served)
+        answers = await run(served.batcher, features, timeout_s(scope, self._timeout_s), receive)
         await send_json(send, write_predictions(answers, served))
 
 
 def routes(repository: Repository, timeout_ms: int) -> list[BaseRoute]:
     """The dialect's routes."""
-    return [Route(path, Predict(path, repository, timeout_ms), methods=["POST"]) for path in PATHS]
+    find = by_path(repository)
+    return [Route(path, Predict(path, find, timeout_ms), methods=["POST"]) for path in PATHS]
+
+
+def hot_paths(repository: Repository, timeout_ms: int) -> dict[str, ASGIApp]:
+    """The endpoint of every exact path of a model that is served."""
+    return {
+        path.format(name=name, version=version): Predict(path, always(served), timeout_ms)
+        for name, version, served in repository.addresses()
+        for path in (PATHS[(name is not None) + (version is not None)],)
+    }
+
+
+def read_features(body: bytes, served: Served) -> FeatureArray:
+    """The features of a request: read in bulk where that can be done, else value by value.
+
+    Raises:
+        BadRequest: where the body is no request of this dialect.
+        InvalidInstances: naming the instance and the column that is wrong.
+    """
+    if served.bulk is not None:
+        features = served.bulk.read(body)
+        if features is not None:
+            # Finite numbers in numeric columns are all there is to check; else the checks say why.
+            return features if np.isfinite(features).all() else checked(features, served.manifest)
+    return features_of_instances(read_instances(body), served.manifest)
 
 
 def read_json(body: bytes) -> dict[str, Any]:
@@ -102,24 +133,24 @@ def read_instances(body: bytes) -> Any:
 def write_predictions(answers: Rows, served: Served) -> bytes:
     """The answer: float32 as its shortest decimal that reads back to the same bits."""
     manifest = served.manifest
+    best = best_places(answers)
+    classes = manifest.classes or ()
     answer: dict[str, Any] = {"model": manifest.name, "version": manifest.version}
     if manifest.task == "classification":
-        answer["classes"] = manifest.classes
-        answer["predictions"] = _labelled(answers[0], manifest.classes or ())
+        answer["classes"] = classes
+        answer["predictions"] = [
+            {"label": classes[i], "probabilities": row}
+            for i, row in zip(best, answers[0], strict=True)
+        ]
     elif manifest.task == "regression":
         answer["predictions"] = [{"prediction": row[0]} for row in answers[0]]
     else:
-        names = [output.name for output in manifest.outputs]
-        answer["predictions"] = _plain_rows(dict(zip(names, map(jsonable, answers), strict=True)))
+        outputs = {
+            output.name: jsonable(rows)
+            for output, rows in zip(manifest.outputs, answers, strict=False)
+        }
+        answer["predictions"] = _plain_rows(outputs)
     return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
-
-
-def _labelled(probabilities: Any, classes: tuple[Any, ...]) -> list[dict[str, Any]]:
-    best = probabilities.argmax(axis=1).tolist()
-    return [
-        {"label": classes[i], "probabilities": row}
-        for i, row in zip(best, probabilities, strict=True)
-    ]
 
 
 def _plain_rows(outputs: Mapping[str, Any]) -> list[Any]:
