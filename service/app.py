@@ -17,6 +17,7 @@ from service.errors import BadRequest
 from service.middleware import BodyLimit, Gate, Observed, report
 from service.problems import problem_body
 from service.protocols import oip, plain
+from service.protocols.endpoint import Limits
 from service.repository import load_repository
 from service.settings import Settings
 from service.telemetry import Telemetry
@@ -82,16 +83,17 @@ def create_app(settings: Settings) -> Application:
             RequestValidationError: _answer_validation,
         },
     )
+    limits = Limits(settings.timeout_ms / 1e3, settings.body_limit_bytes)
     limited = BodyLimit(app.dispatch, settings.body_limit_bytes)
     app.entry = Observed(limited, telemetry)
     app.hot = {
-        **plain.hot_paths(repository, settings.timeout_ms),
-        **oip.hot_paths(repository, settings.timeout_ms),
+        **plain.hot_paths(repository, limits),
+        **oip.hot_paths(repository, limits),
     }
     # First those that are asked most: a router tries its routes in order.
     app.router.routes[:0] = [
-        *plain.routes(repository, settings.timeout_ms),
-        *oip.infer_routes(repository, settings.timeout_ms),
+        *plain.routes(repository, limits),
+        *oip.infer_routes(repository, limits),
     ]
     app.include_router(oip.router(repository, gate))
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
 from lockstep.artifact.manifest import Label
-from service.protocols import oip, plain
+from service.protocols import oip, oip_schema, plain
 
 ASSETS = {
     "swagger-ui-bundle.js": "text/javascript",
@@ -100,7 +100,13 @@ def _describe(app: FastAPI) -> dict[str, Any]:
     schema = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
-    models = (PredictRequest, PredictResponse, ProblemBody, oip.InferRequest, oip.InferResponse)
+    models = (
+        PredictRequest,
+        PredictResponse,
+        ProblemBody,
+        oip_schema.InferRequest,
+        oip_schema.InferResponse,
+    )
     _, definitions = models_json_schema(
         [(model, "validation") for model in models], ref_template=REFERENCE
     )
@@ -110,7 +116,7 @@ def _describe(app: FastAPI) -> dict[str, Any]:
         operation = _operation("predict", path, PredictRequest, PredictResponse)
         schema["paths"][path] = {"post": operation}
     for path in oip.INFER_PATHS:
-        operation = _operation("infer", path, oip.InferRequest, oip.InferResponse)
+        operation = _operation("infer", path, oip_schema.InferRequest, oip_schema.InferResponse)
         schema["paths"][path] = {"post": operation}
     for methods in schema["paths"].values():
         for operation in methods.values():

@@ -131,7 +131,7 @@ def check_json(scope: Scope) -> None:
     """Refuse a body that calls itself another thing than JSON; no word at all is taken for JSON.
 
     Raises:
-        UnsupportedMediaType: where the type is another, or the body is compressed.
+        UnsupportedMediaType: where the type is another.
     """
     headers = scope["state"]["headers"]
     given = headers.get(b"content-type", b"")
@@ -139,12 +139,6 @@ def check_json(scope: Scope) -> None:
         raise UnsupportedMediaType(
             f"Expected a body of type application/json, got {given.decode('latin-1')[:64]!r}; "
             f"send JSON."
-        )
-    encoding = headers.get(b"content-encoding", b"identity")
-    if encoding.lower() != b"identity":
-        raise UnsupportedMediaType(
-            f"Expected a body that is not compressed, got {encoding.decode('latin-1')[:20]!r}; "
-            f"send it as it is."
         )
 
 

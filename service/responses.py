@@ -32,8 +32,15 @@ async def read_body(receive: Receive) -> bytes:
 
 async def send_json(send: Send, body: bytes, status: int = 200, headers: Headers = ()) -> None:
     """Send a JSON body that is bytes already."""
+    await send_bytes(send, body, JSON, status, headers)
+
+
+async def send_bytes(
+    send: Send, body: bytes, kind: tuple[bytes, bytes], status: int = 200, headers: Headers = ()
+) -> None:
+    """Send a body of the kind that its content-type header tells."""
     length = (b"content-length", str(len(body)).encode())
     await send(
-        {"type": "http.response.start", "status": status, "headers": [JSON, length, *headers]}
+        {"type": "http.response.start", "status": status, "headers": [kind, length, *headers]}
     )
     await send({"type": "http.response.body", "body": body})

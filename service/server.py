@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+from collections.abc import Callable
 from types import FrameType
 from uuid import uuid4
 
@@ -26,11 +27,23 @@ from service.transport import JoinedWrites
 
 
 class Server(uvicorn.Server):
-    """Uvicorn, with a word to readiness before it drains."""
+    """Uvicorn, with a word when it accepts, and a word to readiness before it drains."""
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        app: FastAPI,
+        on_accepting: Callable[[], object] | None = None,
+    ) -> None:
         super().__init__(config)
         self._gate = app.state.gate
+        self._on_accepting = on_accepting
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept; from now on a signal drains."""
+        await super().startup(sockets=sockets)
+        if self._on_accepting is not None:
+            self._on_accepting()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Say that the service is stopping, then stop."""
@@ -78,9 +91,7 @@ def run(settings: Settings) -> int:
         app = create_app(settings)
         listener = bind(settings.host, settings.port)
         listen(listener)
-        host, port = listener.getsockname()[:2]
-        log.info("ready", host=host, port=port, models=list(app.state.repository.models))
-        serve(app, listener, settings)
+        serve(app, listener, settings, lambda: _say_ready(app, listener))
     except Stopped:
         log.info("stopped")
     except LockstepError as error:
@@ -88,13 +99,24 @@ def run(settings: Settings) -> int:
     return 0
 
 
-def serve(app: FastAPI, listener: socket.socket, settings: Settings) -> None:
+def _say_ready(app: FastAPI, listener: socket.socket) -> None:
+    host, port = listener.getsockname()[:2]
+    log.info("ready", host=host, port=port, models=list(app.state.repository.models))
+
+
+def serve(
+    app: FastAPI,
+    listener: socket.socket,
+    settings: Settings,
+    on_accepting: Callable[[], object],
+) -> None:
     """Answer what connects to a socket, until a signal; then drain it.
 
     Args:
         app: proved and wired.
         listener: bound and listening; other processes may accept from it as well.
         settings: of the service.
+        on_accepting: called once, when connections are accepted.
 
     Raises:
         Stopped: after the signal, when what was in flight has been answered.
@@ -109,10 +131,14 @@ def serve(app: FastAPI, listener: socket.socket, settings: Settings) -> None:
         server_header=False,
         timeout_graceful_shutdown=settings.drain_s,
     )
-    if settings.example:
-        example = _example(next(iter(app.state.repository)), listener.getsockname()[1])
-        print(example, file=sys.stderr)  # noqa: T201 - for a person
-    Server(config, app).run(sockets=[listener])
+
+    def begun() -> None:
+        on_accepting()
+        if settings.example:
+            example = _example(next(iter(app.state.repository)), listener.getsockname()[1])
+            print(example, file=sys.stderr)  # noqa: T201 - for a person
+
+    Server(config, app, begun).run(sockets=[listener])
 
 
 def _example(served: Served, port: int) -> str:

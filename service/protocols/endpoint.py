@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from starlette.types import Receive, Scope
 
@@ -13,6 +14,19 @@ from service.batching import Batcher
 from service.repository import Repository, Served
 
 Find = Callable[[Scope], Served]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may take.
+
+    Attributes:
+        timeout_s: the deadline of a request that names none.
+        body_bytes: the largest body, also after it is unpacked.
+    """
+
+    timeout_s: float
+    body_bytes: int
 
 
 def by_path(repository: Repository) -> Find:

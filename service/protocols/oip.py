@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any, NamedTuple
 
 import orjson
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
+from pydantic import ValidationError
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lockstep.artifact.manifest import Manifest, Tensor, first_problem
+from lockstep.artifact.columns import FeatureArray
+from lockstep.artifact.manifest import Manifest, first_problem
 from lockstep.engine.engine import Rows
 from lockstep.proof.certificate import versions
-from lockstep.proof.load import LoadProof
 from service.answers import best_places
+from service.compression import pack, unpack
 from service.errors import BadRequest, NotServing
 from service.middleware import Gate, check_json, timeout_s
-from service.protocols.endpoint import Find, always, by_path, run
+from service.protocols.binary import HEADER_LENGTH, OCTETS, read_raw, read_tensor, split, to_bytes
+from service.protocols.endpoint import Find, Limits, always, by_path, run
+from service.protocols.oip_schema import (
+    InferRequest,
+    InputTensor,
+    Live,
+    ModelMetadata,
+    ModelReady,
+    Parameters,
+    Ready,
+    ServerMetadata,
+)
 from service.protocols.plain import jsonable, read_json
 from service.repository import Repository, Served
-from service.responses import read_body, send_json
+from service.responses import read_body, send_bytes, send_json
 from service.tensors import features_of_tensor
 
+EXTENSIONS = ["binary_tensor_data"]
 PLATFORMS = {"onnx": "onnx_onnxv1", "torchscript": "pytorch_torchscript"}
 INFER_PATHS = (
     "/v2/models/{name}/infer",
@@ -30,132 +43,65 @@ INFER_PATHS = (
 )
 
 
-class Parameters(BaseModel):
-    """Parameters of a request; those of other servers are passed over."""
+class WantedOutput(NamedTuple):
+    """An output that a request asks for.
 
-    model_config = ConfigDict(extra="allow")
+    Attributes:
+        place: among the manifest's outputs.
+        binary: whether it is to travel as bytes.
+    """
 
-    timeout: Annotated[StrictInt, Field(gt=0, description="Deadline, in microseconds.")] | None = (
-        None
-    )
-
-
-class InputTensor(BaseModel):
-    """One input of a request."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: str
-    shape: list[Annotated[StrictInt, Field(ge=0)]]
-    datatype: str
-    parameters: dict[str, Any] | None = None
-    data: Any = Field(description="Row-major values, nested or flat.")
+    place: int
+    binary: bool
 
 
-class RequestedOutput(BaseModel):
-    """One output that the request asks for."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: str
-    parameters: dict[str, Any] | None = None
-
-
-class InferRequest(BaseModel):
-    """A request for inference."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    id: str | None = None
-    parameters: Parameters | None = None
-    inputs: list[InputTensor] = Field(min_length=1, max_length=1)
-    outputs: list[RequestedOutput] | None = None
-
-
-class OutputTensor(BaseModel):
-    """One output of an answer."""
-
-    name: str
-    shape: list[int]
-    datatype: str
-    data: list[Any]
-
-
-class InferResponse(BaseModel):
-    """The answer to a request for inference."""
-
-    model_name: str
-    model_version: str
-    id: str | None = None
-    outputs: list[OutputTensor]
-
-
-class ServerMetadata(BaseModel):
-    """What the server is."""
-
-    name: str
-    version: str
-    extensions: list[str]
-
-
-class Live(BaseModel):
-    """Whether the process answers."""
-
-    live: bool
-
-
-class Ready(BaseModel):
-    """Whether every model can be asked."""
-
-    ready: bool
-
-
-class ModelReady(BaseModel):
-    """Whether a model can be asked, and why not."""
-
-    name: str
-    ready: bool
-    reason: str | None = None
-
-
-class ModelMetadata(BaseModel):
-    """What a model is, and what was proved about it where it serves."""
-
-    name: str
-    versions: list[str]
-    platform: str
-    inputs: list[Tensor]
-    outputs: list[Tensor]
-    task: str
-    precision: str
-    digest: str
-    classes: list[Any] | None
-    proof: LoadProof
+# What a body of bytes alone stands for: one input, every output as bytes.
+RAW_REQUEST = InferRequest.model_construct(
+    inputs=[], parameters=Parameters.model_validate({"binary_data_output": True})
+)
 
 
 class Infer:
     """``POST /v2/models/{name}/infer``, as a plain ASGI endpoint."""
 
-    def __init__(self, path: str, find: Find, timeout_ms: int) -> None:
+    def __init__(self, path: str, find: Find, limits: Limits) -> None:
         self.path = path
         self._find = find
-        self._timeout_s = timeout_ms / 1e3
+        self._timeout_s = limits.timeout_s
+        self._body_limit_bytes = limits.body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         served = self._find(scope)
-        check_json(scope)
-        request = read_request(await read_body(receive))
-        outputs = _wanted(request, served.manifest)
-        features = _features(request.inputs[0], served.manifest)
+        headers = scope["state"]["headers"]
+        length = headers.get(HEADER_LENGTH)
+        if length is None:
+            check_json(scope)
+        body = await read_body(receive)
+        if b"content-encoding" in headers:
+            body = unpack(body, headers[b"content-encoding"], self._body_limit_bytes)
+        request, features = _read(body, length, served.manifest)
+        wanted = _wanted(request, served.manifest)
         answers = await run(served.batcher, features, self._timeout(request, scope), receive)
         best_places(answers)  # refuses what is no number
-        await send_json(send, _write(request, served, answers, outputs))
+        header, tensors = _write(request, served, answers, wanted)
+        await _send(send, header, tensors, headers.get(b"accept-encoding", b""))
 
     def _timeout(self, request: InferRequest, scope: Scope) -> float:
         if request.parameters and request.parameters.timeout:
             return request.parameters.timeout / 1e6
         return timeout_s(scope, self._timeout_s)
+
+
+def _read(
+    body: bytes, length: bytes | None, manifest: Manifest
+) -> tuple[InferRequest, FeatureArray]:
+    """The request and its features: JSON, a JSON header with bytes behind it, or bytes alone."""
+    if length == b"0":
+        return RAW_REQUEST, read_raw(body, manifest)
+    header, behind = (body, memoryview(b"")) if length is None else split(body, length)
+    request = read_request(header)
+    return request, _features(request.inputs[0], behind, manifest)
 
 
 def read_request(body: bytes) -> InferRequest:
@@ -172,7 +118,7 @@ def read_request(body: bytes) -> InferRequest:
         ) from error
 
 
-def _features(tensor: InputTensor, manifest: Manifest) -> Any:
+def _features(tensor: InputTensor, behind: memoryview, manifest: Manifest) -> FeatureArray:
     wanted = manifest.inputs[0]
     if tensor.name != wanted.name:
         raise BadRequest(f"Expected the input {wanted.name!r}, got {tensor.name[:64]!r}.")
@@ -181,49 +127,87 @@ def _features(tensor: InputTensor, manifest: Manifest) -> Any:
             f"Expected {wanted.name} to be of datatype {wanted.datatype}, got "
             f"{tensor.datatype[:20]!r}."
         )
+    if tensor.parameters and "binary_data_size" in tensor.parameters:
+        if tensor.data is not None:
+            raise BadRequest(
+                f'Expected {wanted.name} as "data" or as binary_data_size bytes, got both.'
+            )
+        return read_tensor(behind, tensor.parameters["binary_data_size"], tensor.shape, manifest)
+    if len(behind):
+        raise BadRequest(
+            f"Expected nothing behind the JSON header, got {len(behind)} bytes; name them with the "
+            f"parameter binary_data_size of {wanted.name}."
+        )
     return features_of_tensor(tensor.data, tensor.shape, manifest)
 
 
-def _wanted(request: InferRequest, manifest: Manifest) -> list[int]:
-    """Positions of the outputs that the request asks for; all where it names none."""
+def _wanted(request: InferRequest, manifest: Manifest) -> list[WantedOutput]:
+    """The outputs that the request asks for, and in which form; all where it names none."""
     names = [output.name for output in manifest.outputs]
-    asked = [output.name for output in request.outputs] if request.outputs else names
-    for name in asked:
-        if name not in names:
-            raise BadRequest(f"There is no output {name[:64]!r}; ask for {', '.join(names)}.")
-    return [names.index(name) for name in asked]
+    parameters = request.parameters.model_extra if request.parameters else None
+    everywhere = bool((parameters or {}).get("binary_data_output", False))
+    if not request.outputs:
+        return [WantedOutput(i, everywhere) for i in range(len(names))]
+    wanted = []
+    for output in request.outputs:
+        if output.name not in names:
+            raise BadRequest(
+                f"There is no output {output.name[:64]!r}; ask for {', '.join(names)}."
+            )
+        binary = bool((output.parameters or {}).get("binary_data", everywhere))
+        wanted.append(WantedOutput(names.index(output.name), binary))
+    return wanted
 
 
-def _write(request: InferRequest, served: Served, answers: Rows, outputs: list[int]) -> bytes:
+def _write(
+    request: InferRequest, served: Served, answers: Rows, wanted: list[WantedOutput]
+) -> tuple[bytes, list[bytes]]:
+    """The answer as JSON, and the bytes of the outputs that are to be binary."""
     manifest = served.manifest
+    tensors: list[bytes] = []
+    outputs: list[dict[str, Any]] = []
+    for place, binary in wanted:
+        tensor, rows = manifest.outputs[place], answers[place]
+        output: dict[str, Any] = {
+            "name": tensor.name,
+            "shape": rows.shape,
+            "datatype": tensor.datatype,
+        }
+        if binary:
+            tensors.append(to_bytes(rows))
+            output["parameters"] = {"binary_data_size": len(tensors[-1])}
+        else:
+            output["data"] = jsonable(rows.reshape(-1))
+        outputs.append(output)
     answer: dict[str, Any] = {
         "model_name": manifest.name,
         "model_version": str(manifest.version),
     }
     if request.id is not None:
         answer["id"] = request.id
-    answer["outputs"] = [
-        {
-            "name": manifest.outputs[i].name,
-            "shape": list(answers[i].shape),
-            "datatype": manifest.outputs[i].datatype,
-            "data": jsonable(answers[i].reshape(-1)),
-        }
-        for i in outputs
-    ]
-    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+    answer["outputs"] = outputs
+    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY), tensors
 
 
-def infer_routes(repository: Repository, timeout_ms: int) -> list[BaseRoute]:
+async def _send(send: Send, header: bytes, tensors: list[bytes], accepted: bytes) -> None:
+    body, packed = pack(b"".join((header, *tensors)), accepted)
+    if not tensors:
+        await send_json(send, body, headers=packed)
+        return
+    length = (HEADER_LENGTH, str(len(header)).encode())
+    await send_bytes(send, body, OCTETS, headers=(length, *packed))
+
+
+def infer_routes(repository: Repository, limits: Limits) -> list[BaseRoute]:
     """The routes that run rows."""
     find = by_path(repository)
-    return [Route(path, Infer(path, find, timeout_ms), methods=["POST"]) for path in INFER_PATHS]
+    return [Route(path, Infer(path, find, limits), methods=["POST"]) for path in INFER_PATHS]
 
 
-def hot_paths(repository: Repository, timeout_ms: int) -> dict[str, ASGIApp]:
+def hot_paths(repository: Repository, limits: Limits) -> dict[str, ASGIApp]:
     """The endpoint of every exact path of a model that is served."""
     return {
-        path.format(name=name, version=version): Infer(path, always(served), timeout_ms)
+        path.format(name=name, version=version): Infer(path, always(served), limits)
         for name, version, served in repository.addresses()
         if name is not None
         for path in (INFER_PATHS[version is not None],)
@@ -237,7 +221,9 @@ def router(repository: Repository, gate: Gate) -> APIRouter:
     @routes.get("/v2")
     async def server_metadata() -> ServerMetadata:
         """Name, version and protocol extensions."""
-        return ServerMetadata(name="lockstep", version=versions()["lockstep"], extensions=[])
+        return ServerMetadata(
+            name="lockstep", version=versions()["lockstep"], extensions=EXTENSIONS
+        )
 
     @routes.get("/v2/health/live")
     async def live() -> Live:

@@ -15,9 +15,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from lockstep.artifact.columns import FeatureArray
 from lockstep.engine.engine import Rows
 from service.answers import best_places
+from service.compression import pack, unpack
 from service.errors import BadRequest
 from service.middleware import check_json, timeout_s
-from service.protocols.endpoint import Find, always, by_path, run
+from service.protocols.endpoint import Find, Limits, always, by_path, run
 from service.repository import Repository, Served
 from service.responses import read_body, send_json
 from service.tensors import checked, features_of_instances
@@ -30,6 +31,7 @@ PATHS = (
 # Words and numbers that JSON or a double cannot hold, but that clients write nevertheless.
 NOT_FINITE = re.compile(rb"NaN|Infinity|[eE]\+?[0-9]{3}|[0-9]{309}")
 INTEGER_DIGITS = 19
+ACCEPTED = b"accept-encoding"
 
 
 class Predict:
@@ -38,33 +40,39 @@ class Predict:
     Args:
         path: the route's template, as the metrics name it.
         find: finds the version that a request asks for.
-        timeout_ms: the deadline of a request that names none.
+        limits: of one request.
     """
 
-    def __init__(self, path: str, find: Find, timeout_ms: int) -> None:
+    def __init__(self, path: str, find: Find, limits: Limits) -> None:
         self.path = path
         self._find = find
-        self._timeout_s = timeout_ms / 1e3
+        self._timeout_s = limits.timeout_s
+        self._body_limit_bytes = limits.body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         served = self._find(scope)
         check_json(scope)
-        features = read_features(await read_body(receive), served)
+        headers = scope["state"]["headers"]
+        body = await read_body(receive)
+        if b"content-encoding" in headers:
+            body = unpack(body, headers[b"content-encoding"], self._body_limit_bytes)
+        features = read_features(body, served)
         answers = await run(served.batcher, features, timeout_s(scope, self._timeout_s), receive)
-        await send_json(send, write_predictions(answers, served))
+        body, packed = pack(write_predictions(answers, served), headers.get(ACCEPTED, b""))
+        await send_json(send, body, headers=packed)
 
 
-def routes(repository: Repository, timeout_ms: int) -> list[BaseRoute]:
+def routes(repository: Repository, limits: Limits) -> list[BaseRoute]:
     """The dialect's routes."""
     find = by_path(repository)
-    return [Route(path, Predict(path, find, timeout_ms), methods=["POST"]) for path in PATHS]
+    return [Route(path, Predict(path, find, limits), methods=["POST"]) for path in PATHS]
 
 
-def hot_paths(repository: Repository, timeout_ms: int) -> dict[str, ASGIApp]:
+def hot_paths(repository: Repository, limits: Limits) -> dict[str, ASGIApp]:
     """The endpoint of every exact path of a model that is served."""
     return {
-        path.format(name=name, version=version): Predict(path, always(served), timeout_ms)
+        path.format(name=name, version=version): Predict(path, always(served), limits)
         for name, version, served in repository.addresses()
         for path in (PATHS[(name is not None) + (version is not None)],)
     }

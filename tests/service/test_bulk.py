@@ -15,7 +15,9 @@ from service.bulk import BulkReader
 
 WIDTH = 3
 COLUMNS = tuple(Column(name=f"c{i}") for i in range(WIDTH))
-NUMBERS = st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**63), 2**64 - 1))
+NUMBERS = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**63), 2**64 - 1)
+)
 ANYTHING = st.recursive(
     st.one_of(NUMBERS, st.none(), st.booleans(), st.text(max_size=3)),
     lambda inner: st.one_of(

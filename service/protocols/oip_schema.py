@@ -1,0 +1,113 @@
+"""What travels by the Open Inference Protocol, as pydantic models."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
+
+from lockstep.artifact.manifest import Tensor
+from lockstep.proof.load import LoadProof
+
+
+class Parameters(BaseModel):
+    """Parameters of a request; those of other servers are passed over."""
+
+    model_config = ConfigDict(extra="allow")
+
+    timeout: Annotated[StrictInt, Field(gt=0, description="Deadline, in microseconds.")] | None = (
+        None
+    )
+
+
+class InputTensor(BaseModel):
+    """One input of a request."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    shape: list[Annotated[StrictInt, Field(ge=0)]]
+    datatype: str
+    parameters: dict[str, Any] | None = None
+    data: Any = Field(None, description="Row-major values, nested or flat; none if binary.")
+
+
+class RequestedOutput(BaseModel):
+    """One output that the request asks for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    parameters: dict[str, Any] | None = None
+
+
+class InferRequest(BaseModel):
+    """A request for inference."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str | None = None
+    parameters: Parameters | None = None
+    inputs: list[InputTensor] = Field(min_length=1, max_length=1)
+    outputs: list[RequestedOutput] | None = None
+
+
+class OutputTensor(BaseModel):
+    """One output of an answer."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    data: list[Any]
+
+
+class InferResponse(BaseModel):
+    """The answer to a request for inference."""
+
+    model_name: str
+    model_version: str
+    id: str | None = None
+    outputs: list[OutputTensor]
+
+
+class ServerMetadata(BaseModel):
+    """What the server is."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class Live(BaseModel):
+    """Whether the process answers."""
+
+    live: bool
+
+
+class Ready(BaseModel):
+    """Whether every model can be asked."""
+
+    ready: bool
+
+
+class ModelReady(BaseModel):
+    """Whether a model can be asked, and why not."""
+
+    name: str
+    ready: bool
+    reason: str | None = None
+
+
+class ModelMetadata(BaseModel):
+    """What a model is, and what was proved about it where it serves."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    task: str
+    precision: str
+    digest: str
+    classes: list[Any] | None
+    proof: LoadProof
