@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
@@ -33,7 +33,8 @@ class Application(FastAPI):
 
     FastAPI's dispatch costs more than parsing, the network and uvicorn together. The exact paths
     of the models that are served are therefore looked up in a table first; every other request
-    takes the common way. The middleware is around both.
+    takes the common way. The middleware is around both. What only passes a request on is a plain
+    function that returns the next one's awaitable: a coroutine more costs a microsecond.
     """
 
     hot: Mapping[str, ASGIApp]
@@ -43,15 +44,14 @@ class Application(FastAPI):
         """Answer one request."""
         await self.entry(scope, receive, send)
 
-    async def dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def dispatch(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Take the short way where there is one."""
         if scope["type"] == "http" and scope["method"] == "POST":
             endpoint = self.hot.get(scope["path"])
             if endpoint is not None:
                 scope["endpoint"] = endpoint
-                await endpoint(scope, receive, send)
-                return
-        await super().__call__(scope, receive, send)
+                return endpoint(scope, receive, send)
+        return super().__call__(scope, receive, send)
 
 
 def create_app(settings: Settings) -> Application:

@@ -202,7 +202,8 @@ class Batcher:
             if waiting > space:
                 taken = min(space, self._large_piece_rows(now))
                 space = taken  # it is the last of this run
-            rows = item.features[item.begun : item.begun + taken]
+            whole = taken == len(item.features)
+            rows = item.features if whole else item.features[item.begun : item.begun + taken]
             item.begun += taken
             space -= taken
             self._queued_rows -= taken
@@ -247,7 +248,7 @@ class Batcher:
         start = 0
         for piece in pieces:
             stop = start + len(piece.rows)
-            outcomes.append(Outcome(piece, tuple(output[start:stop] for output in outputs)))
+            outcomes.append(Outcome(piece, tuple([output[start:stop] for output in outputs])))
             start = stop
         return outcomes
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from itertools import count
 from time import perf_counter
@@ -52,15 +53,15 @@ class Observed:
         request_id = headers.get(b"x-request-id")
         if request_id is None or not REQUEST_ID.fullmatch(request_id):
             request_id = f"{self._prefix}{next(self._numbers):012x}".encode()
-        scope["state"] = {**scope.get("state", {}), "request_id": request_id, "headers": headers}
+        scope["state"] = {"request_id": request_id, "headers": headers}
         status = 0
 
-        async def send_with_id(message: Message) -> None:
+        def send_with_id(message: Message) -> Awaitable[None]:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
-            await send(message)
+            return send(message)
 
         try:
             await self._app(scope, receive, send_with_id)
@@ -94,18 +95,21 @@ class BodyLimit:
         self._app = app
         self._limit_bytes = limit_bytes
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one request on."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Pass one request on.
+
+        Raises:
+            BodyTooLarge: where the body is announced with more than the limit.
+        """
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
         headers = scope["state"]["headers"]
         length = headers.get(b"content-length")
         if length is None or b"transfer-encoding" in headers:
             receive = self._counted(receive)
         elif int(length) > self._limit_bytes:  # the HTTP parser holds a body to its length
             raise self._too_large(int(length))
-        await self._app(scope, receive, send)
+        return self._app(scope, receive, send)
 
     def _counted(self, receive: Receive) -> Receive:
         received = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 
 from starlette.types import Receive, Send
 
@@ -30,9 +30,9 @@ async def read_body(receive: Receive) -> bytes:
     raise ConnectionResetError
 
 
-async def send_json(send: Send, body: bytes, status: int = 200, headers: Headers = ()) -> None:
+def send_json(send: Send, body: bytes, status: int = 200, headers: Headers = ()) -> Awaitable[None]:
     """Send a JSON body that is bytes already."""
-    await send_bytes(send, body, JSON, status, headers)
+    return send_bytes(send, body, JSON, status, headers)
 
 
 async def send_bytes(

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection
+from pathlib import Path
+from shutil import rmtree
 from socket import socket
 from threading import Thread
 from time import monotonic
@@ -26,7 +28,7 @@ from service.settings import Settings
 from service.telemetry import configure_logging, count_as, log
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from service.app import Application
 
 # A new interpreter: a fork of a process with threads or an engine in it may hang.
 SPAWN = get_context("spawn")
@@ -39,12 +41,12 @@ class Worker:
         number: from 0; its successor bears it too.
     """
 
-    def __init__(self, number: int, settings: Settings, listener: socket) -> None:
+    def __init__(self, number: int, settings: Settings, listener: socket, folder: Path) -> None:
         self.number = number
         self._begin = monotonic()
         self._link, theirs = SPAWN.Pipe()
         self._process = SPAWN.Process(
-            target=work, args=(number, settings, listener, theirs), name=f"worker-{number}"
+            target=work, args=(number, settings, listener, folder, theirs), name=f"worker-{number}"
         )
         with _interrupts_blocked():
             self._process.start()
@@ -120,13 +122,16 @@ class Worker:
         self._process.kill()
 
 
-def work(number: int, settings: Settings, listener: socket, parent: Connection) -> None:
+def work(
+    number: int, settings: Settings, listener: socket, folder: Path, parent: Connection
+) -> None:
     """A worker's whole life: prove the models, wait for the word, serve; in a process of its own.
 
     Args:
         number: of the worker.
         settings: of the service.
         listener: bound by the parent.
+        folder: where the workers count together.
         parent: takes the names of the models, or the sentence why there are none.
     """
     try:
@@ -141,9 +146,11 @@ def work(number: int, settings: Settings, listener: socket, parent: Connection) 
         serve(app, listener, settings, lambda: parent.send(True))
     except (Stopped, EOFError, BrokenPipeError):  # the parent's signal, or its end
         log.info("stopped")
+        if parent.poll():  # at its end, and so nobody is left to remove it
+            rmtree(folder, ignore_errors=True)
 
 
-def _prove(settings: Settings, parent: Connection) -> FastAPI:
+def _prove(settings: Settings, parent: Connection) -> Application:
     from service.app import create_app  # noqa: PLC0415 - the parent needs no engine
 
     try:

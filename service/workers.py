@@ -83,8 +83,7 @@ class Workers:
             self._start(number, self._settings)
         proved = [await worker.proved() for worker in self._workers.values()]
         listen(self._listener)
-        for worker in self._workers.values():
-            await worker.accept()
+        await asyncio.gather(*(worker.accept() for worker in self._workers.values()))
         host, port = self._listener.getsockname()[:2]
         processes = [worker.pid for worker in self._workers.values()]
         log.info("ready", host=host, port=port, models=proved[0], processes=processes)
@@ -94,7 +93,8 @@ class Workers:
 
     def _start(self, number: int, settings: Settings) -> Worker:
         example = settings.example and number == 0
-        worker = Worker(number, settings.model_copy(update={"example": example}), self._listener)
+        settings = settings.model_copy(update={"example": example})
+        worker = Worker(number, settings, self._listener, self._folder)
         self._workers[number] = worker
         return worker
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from starlette.types import Receive, Scope
@@ -44,7 +44,9 @@ def always(served: Served) -> Find:
     return lambda _: served
 
 
-async def run(batcher: Batcher, features: FeatureArray, timeout_s: float, receive: Receive) -> Rows:
+def run(
+    batcher: Batcher, features: FeatureArray, timeout_s: float, receive: Receive
+) -> Awaitable[Rows]:
     """Run rows; a client that leaves while there is a backlog takes its rows out of the queue.
 
     Args:
@@ -61,8 +63,11 @@ async def run(batcher: Batcher, features: FeatureArray, timeout_s: float, receiv
         ConnectionResetError: where the client has left.
     """
     future = batcher.submit(features, timeout_s)
-    if not batcher.has_backlog:
-        return await future  # the next run takes it: watching would cost more than it could save
+    # What the next run takes is not watched: it would cost more than it could save.
+    return _watched(future, receive) if batcher.has_backlog else future
+
+
+async def _watched(future: asyncio.Future[Rows], receive: Receive) -> Rows:
     watch = asyncio.ensure_future(_cancel_when_gone(receive, future))
     try:
         return await future

@@ -136,7 +136,7 @@ def test_what_json_cannot_carry_is_refused_by_instance_and_column(app, wine, row
     assert_problem(infer(app, body, headers), 400, "instance 3", column)
 
 
-def test_bytes_that_no_input_names_are_refused(app, rows):
+def test_bytes_that_no_input_names_are_refused(app):
     request = {"inputs": [{"name": "features", "shape": [1, 13], "datatype": "FP32", "data": [0]}]}
     header = json.dumps(request).encode()
     answer = infer(app, header + b"more", {LENGTH: str(len(header))})

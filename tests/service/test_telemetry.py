@@ -2,15 +2,29 @@
 
 import json
 import logging
+import os
+import subprocess
 import sys
+import tempfile
 
 import pytest
 import structlog
+from prometheus_client import generate_latest, values
 from serving import ask, golden_rows, post
 
+from service import telemetry as module
 from service.app import create_app
+from service.errors import CannotStart
 from service.settings import Settings
-from service.telemetry import Telemetry, configure_logging, log
+from service.telemetry import (
+    RunMetrics,
+    Telemetry,
+    configure_logging,
+    count_as,
+    forget,
+    log,
+    shared_metrics,
+)
 
 
 @pytest.fixture
@@ -64,3 +78,101 @@ def test_a_log_line_is_one_json_document(monkeypatch, capsys):
     assert [line["level"] for line in lines] == ["info", "warning", "error"]
     assert all(line["timestamp"].endswith("Z") for line in lines)
     assert "ValueError: inside" in lines[2]["exception"]
+
+
+@pytest.mark.usefixtures("logging_restored")
+def test_a_worker_says_its_number_in_lines_of_its_own_and_of_libraries(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdout", sys.stdout)
+    configure_logging("info", worker=3)
+    log.info("stopped")
+    logging.getLogger("of.a.library").warning("it says this")
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["event"], line["worker"]) for line in lines] == [
+        ("stopped", 3),
+        ("it says this", 3),
+    ]
+
+
+@pytest.fixture
+def counting_folder(monkeypatch, tmp_path):
+    """Where workers, which are told so by their environment, count together."""
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    monkeypatch.setattr(values, "ValueClass", values.ValueClass)
+    yield tmp_path
+    values.close_all_multiprocess_files()
+
+
+def worker(number):
+    """The metrics of a worker that has answered and run, and in which rows wait."""
+    count_as(number)
+    telemetry = Telemetry()
+    telemetry.observe("/predict", 200, 0.002)
+    runs = RunMetrics(telemetry, "wine", 1)
+    runs.ran(4, 0.001)
+    runs.queued(10 + number)
+    return telemetry
+
+
+def shown(telemetry, name):
+    """The values of a metric by their labels, as whoever scrapes sees them."""
+    lines = telemetry.exposition().decode().splitlines()
+    return [line.rpartition(" ")[2] for line in lines if line.startswith(f"{name}{{")]
+
+
+@pytest.mark.usefixtures("counting_folder")
+def test_every_worker_shows_the_sum_over_all():
+    for telemetry in [worker(0), worker(1)]:
+        assert shown(telemetry, "lockstep_requests_total") == ["2.0"]
+        assert shown(telemetry, "lockstep_request_seconds_count") == ["2.0"]
+        assert shown(telemetry, "lockstep_batch_rows_sum") == ["8.0"]
+        assert shown(telemetry, "lockstep_queue_rows") == ["21.0"]
+
+
+def test_a_worker_that_died_is_forgotten_but_not_what_it_counted(counting_folder):
+    worker(0)
+    left = worker(1)
+    forget(0, counting_folder)
+    assert shown(left, "lockstep_queue_rows") == ["11.0"]
+    assert shown(left, "lockstep_requests_total") == ["2.0"]
+    worker(0)  # its successor
+    assert shown(left, "lockstep_queue_rows") == ["21.0"]
+    assert shown(left, "lockstep_requests_total") == ["3.0"]
+
+
+@pytest.mark.usefixtures("counting_folder")
+def test_shared_metrics_are_described_like_those_of_one_process():
+    lines = worker(0).exposition().decode().splitlines()
+    described = {line for line in lines if line.startswith(("# HELP", "# TYPE"))}
+    alone = set(generate_latest(Telemetry().registry).decode().splitlines())
+    assert described
+    assert described <= alone
+
+
+def test_the_folder_of_the_workers_is_told_to_them_alone_and_does_not_stay():
+    print_it = [
+        sys.executable,
+        "-c",
+        "import os; print(os.environ.get('PROMETHEUS_MULTIPROC_DIR'))",
+    ]
+    with shared_metrics() as folder:
+        assert folder.stat().st_mode & 0o777 == 0o700
+        told = subprocess.run(print_it, capture_output=True, text=True, check=True).stdout.strip()
+        assert told == str(folder)
+        assert "PROMETHEUS_MULTIPROC_DIR" not in os.environ
+    assert not folder.exists()
+    told = subprocess.run(print_it, capture_output=True, text=True, check=True).stdout.strip()
+    assert told == "None"
+
+
+def test_without_a_shared_memory_the_temporary_folder_is_taken(monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "SHARED_MEMORY", tmp_path / "none")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with shared_metrics() as folder:
+        assert folder.parent == tmp_path
+
+
+def test_with_no_place_to_count_several_workers_cannot_start(monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "SHARED_MEMORY", tmp_path / "none")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nor this"))
+    with pytest.raises(CannotStart, match="serve with one worker"), shared_metrics():
+        pass
