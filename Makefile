@@ -7,7 +7,7 @@ IMAGE ?= lockstep
 TORCH_INDEX ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check unit image image-test results clean
+.PHONY: help run test check unit image image-test results bench bench-quick clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -35,7 +35,13 @@ image-test: $(VENV)/installed image ## Build the image and test the running cont
 
 results: $(VENV)/installed ## Measure what the README states: regularisation, start-up
 	$(BIN)/python benchmarks/regularisation.py
-	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python -m benchmarks.startup
+
+bench: $(VENV)/installed ## Compare servers, PEERS=1 for more of them; table and chart into docs/
+	$(BIN)/python -m benchmarks.serving.run $(if $(PEERS),--peers)
+
+bench-quick: $(VENV)/installed ## The ratios that serving is held to, in under 2 minutes
+	$(BIN)/python -m benchmarks.serving.run --quick
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,62 @@
+"""The two networks that the benchmark serves, made by Lockstep's own trainer and export."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from train.configuration import Configuration
+from train.data import Dataset, Split
+from train.evaluate import evaluate
+from train.export import export
+from train.fit import fit
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Widths of a network, from the input to the head."""
+
+    name: str
+    features: int
+    hidden: tuple[int, ...]
+    classes: int
+
+    def __str__(self) -> str:
+        return "-".join(map(str, (self.features, *self.hidden, self.classes)))
+
+
+TABULAR = Shape("tabular", 14, (128, 64), 2)
+IMAGE = Shape("image", 784, (512, 256), 10)
+SHAPES = (TABULAR, IMAGE)
+
+
+def make(shape: Shape, models: Path) -> Path:
+    """The artifact of a shape; made once, on random rows: what it answers does not matter here."""
+    path = models / shape.name / "1"
+    if path.exists():
+        return path
+    generator = np.random.default_rng(0)
+    parts = [
+        Split(
+            generator.standard_normal((512, shape.features)).astype(np.float32),
+            generator.integers(0, shape.classes, 512),
+        )
+        for _ in range(3)
+    ]
+    dataset = Dataset(
+        name=shape.name,
+        task="classification",
+        column_names=tuple(f"column_{i}" for i in range(shape.features)),
+        classes=tuple(range(shape.classes)),
+        target_name="class",
+        train=parts[0],
+        validation=parts[1],
+        test=parts[2],
+    )
+    settings = {"network": {"hidden": list(shape.hidden)}, "training": {"epochs": 1}}
+    fitted = fit(Configuration.model_validate(settings), dataset)
+    metrics = evaluate(fitted.network, dataset.test)
+    export(fitted, dataset, metrics, models=models, name=shape.name, version=1)
+    return path
