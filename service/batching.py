@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +38,46 @@ Run = Callable[[FeatureArray], Rows]
 COMPANY_S = 0.3e-3
 COMPANY_REMEMBERED_S = 0.1
 LEAST_PIECE_ROWS = 8
+COST_RUNS = 3
+# A run in a thread costs about 0.1 ms more, and keeps the event loop free meanwhile.
+THREAD_ABOVE_S = 1e-3
+
+
+class RunCost(NamedTuple):
+    """What a run costs, measured at load: seconds for its first row, and for each further one."""
+
+    first_row_s: float
+    further_row_s: float
+
+    def of(self, rows: int) -> float:
+        """Seconds that a run of so many rows takes."""
+        return self.first_row_s + self.further_row_s * (rows - 1)
+
+    def rows_within(self, seconds: float) -> int:
+        """The rows of the largest run that takes no longer."""
+        return 1 + int(max(0.0, seconds - self.first_row_s) / max(self.further_row_s, 1e-9))
+
+
+def measure_cost(run: Run, row: FeatureArray, max_batch_rows: int) -> RunCost:
+    """Measure what a run costs on this machine.
+
+    Args:
+        run: of the engine.
+        row: one valid row, ``[1, ...]``.
+        max_batch_rows: the largest batch that it will be given.
+    """
+    one = _fastest_s(run, row)
+    most = _fastest_s(run, np.ascontiguousarray(np.repeat(row, max_batch_rows, axis=0)))
+    return RunCost(one, max(0.0, most - one) / max(1, max_batch_rows - 1))
+
+
+def _fastest_s(run: Run, rows: FeatureArray) -> float:
+    seconds = []
+    for _ in range(COST_RUNS):
+        begin = perf_counter()
+        run(rows)
+        seconds.append(perf_counter() - begin)
+    return min(seconds)
 
 
 @dataclass(slots=True, eq=False)
@@ -76,8 +116,9 @@ class Outcome(NamedTuple):
 class Batcher:
     """Gathers the rows of waiting requests for one engine, and gives each its own back.
 
-    With ``in_thread`` the engine runs in a thread of its own, and the event loop goes on reading;
-    else it runs in the event loop, which costs less where a run is short.
+    A short run takes place in the event loop: that costs least. A run that is expected to take
+    longer than ``THREAD_ABOVE_S`` takes place in a thread, and the event loop goes on reading and
+    answering.
     """
 
     def __init__(
@@ -87,13 +128,14 @@ class Batcher:
         *,
         max_batch_rows: int,
         max_queue_rows: int,
-        in_thread: bool = False,
+        cost: RunCost,
     ) -> None:
         self._run = run
         self._metrics = metrics
         self._max_batch_rows = max_batch_rows
         self._max_queue_rows = max_queue_rows
-        self._thread = ThreadPoolExecutor(1, "engine") if in_thread else None
+        self._cost = cost
+        self._thread = ThreadPoolExecutor(1, "engine")  # its thread starts when it is first needed
         self._queue: deque[Item] = deque()
         self._queued_rows = 0
         self._rows_per_s = 0.0
@@ -145,8 +187,7 @@ class Batcher:
         self._closed = True
         while self._queue:
             self._fail(self._queue.popleft(), NotServing("The service is stopping; ask another."))
-        if self._thread is not None:
-            self._thread.shutdown(wait=False)
+        self._thread.shutdown(wait=False)
 
     def _admit(self, rows: int) -> None:
         if self._closed:
@@ -154,6 +195,13 @@ class Batcher:
         # A request larger than the whole queue is taken by an idle service: it could never be
         # taken otherwise.
         if self._queue and self._queued_rows + rows > self._max_queue_rows:
+            self._refuse_if_full(rows)
+
+    def _refuse_if_full(self, rows: int) -> None:
+        """Count a request larger than the queue as half of it: the other half is for the others."""
+        most = self._max_queue_rows
+        waiting = [rows, *(len(item.features) - item.begun for item in self._queue)]
+        if sum(n if n <= most else most // 2 for n in waiting) > most:
             seconds = self._queued_rows / self._rows_per_s if self._rows_per_s else 1.0
             retry_after_s = max(1, math.ceil(seconds))
             raise QueueFull(
@@ -167,7 +215,7 @@ class Batcher:
         pieces = self._gather()
         if not pieces:
             self._next(loop)
-        elif self._thread is None:
+        elif not self._is_long(pieces):
             try:
                 self._give(self._run_together(pieces))
             finally:
@@ -175,6 +223,9 @@ class Batcher:
         else:
             running = loop.run_in_executor(self._thread, self._run_together, pieces)
             running.add_done_callback(lambda done: self._after(loop, done))
+
+    def _is_long(self, pieces: list[Piece]) -> bool:
+        return self._cost.of(sum(len(piece.rows) for piece in pieces)) > THREAD_ABOVE_S
 
     def _after(self, loop: asyncio.AbstractEventLoop, done: asyncio.Future[list[Outcome]]) -> None:
         """Give what the thread has run."""
@@ -217,7 +268,7 @@ class Batcher:
         """Rows of a large item in one run: few where others come and go."""
         if now > self._company_until and not self._queue:
             return self._max_batch_rows
-        return max(LEAST_PIECE_ROWS, int(self._rows_per_s * COMPANY_S))
+        return min(self._max_batch_rows, max(LEAST_PIECE_ROWS, self._cost.rows_within(COMPANY_S)))
 
     def _is_wanted(self, item: Item, now: float) -> bool:
         if item.future.done():

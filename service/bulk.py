@@ -11,6 +11,7 @@ import numpy as np
 import simdjson
 
 from lockstep.artifact.columns import FeatureArray
+from service.responses import Body
 
 KEY = "instances"
 # What the parser raises: not JSON, another type than a number, a number beyond its own.
@@ -24,7 +25,11 @@ class BulkReader:
         self._width = width
         self._parser = simdjson.Parser()
 
-    def read(self, body: bytes) -> FeatureArray | None:
+    def for_another_thread(self) -> BulkReader:
+        """A reader of the same requests, with a parser of its own."""
+        return BulkReader(self._width)
+
+    def read(self, body: Body) -> FeatureArray | None:
         """The features of a plain request.
 
         Args:
@@ -42,7 +47,7 @@ class BulkReader:
         except UNREADABLE:
             return None
 
-    def _read(self, body: bytes) -> FeatureArray | None:
+    def _read(self, body: Body) -> FeatureArray | None:
         # The parser's views must be gone before it parses again, so they live in this frame only.
         document = self._parser.parse(body)
         if not isinstance(document, simdjson.Object):

@@ -6,7 +6,7 @@ import gzip
 import zlib
 
 from service.errors import BadRequest, BodyTooLarge, UnsupportedMediaType
-from service.responses import Headers
+from service.responses import Body, Headers
 
 # zlib's word for a header that it finds out itself: gzip's or zlib's.
 EITHER_HEADER = 32 + zlib.MAX_WBITS
@@ -15,7 +15,7 @@ LEAST_BYTES = 4096
 LEVEL = 1
 
 
-def unpack(body: bytes, encoding: bytes, limit_bytes: int) -> bytes:
+def unpack(body: Body, encoding: bytes, limit_bytes: int) -> Body:
     """The bytes of a body as they were before the client compressed them.
 
     Args:

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lockstep.artifact.folder import MANIFEST, Artifact, open_artifact, versions
+from lockstep.artifact.folder import GOLDEN, MANIFEST, Artifact, open_artifact, versions
+from lockstep.artifact.golden import Golden
 from lockstep.artifact.manifest import Manifest
 from lockstep.errors import Disproved, LockstepError
 from lockstep.proof.load import LoadProof, prove_at_load
 from service.answers import judged
-from service.batching import Batcher
+from service.batching import Batcher, measure_cost
 from service.bulk import BulkReader
 from service.errors import CannotStart, NotServing, UnknownModel
 from service.settings import Settings
@@ -217,6 +218,9 @@ def _load(path: Path, name: str, version: int, settings: Settings, telemetry: Te
         log.warning("paper changed", model=name, version=version, reason=complaint)
     telemetry.record_load(name, version, manifest.precision, proof)
     invariance = proof.batch_invariance
+    run = judged(engine, manifest.task)
+    row = Golden.from_bytes(artifact.read(GOLDEN)).features[:1]
+    cost = measure_cost(run, row, settings.max_batch_rows)
     log.info(
         "model proved",
         model=name,
@@ -227,12 +231,15 @@ def _load(path: Path, name: str, version: int, settings: Settings, telemetry: Te
         tile=proof.tile,
         batch_sizes=f"{invariance.tried} of {invariance.asked}",
         seconds=proof.seconds,
+        run_ms_1_row=round(1e3 * cost.of(1), 3),
+        run_ms_largest=round(1e3 * cost.of(settings.max_batch_rows), 3),
     )
     batcher = Batcher(
-        judged(engine, manifest.task),
+        run,
         RunMetrics(telemetry, name, version),
         max_batch_rows=settings.max_batch_rows,
         max_queue_rows=settings.max_queue_rows,
+        cost=cost,
     )
     numeric = all(column.kind == "numeric" for column in manifest.columns)
     bulk = BulkReader(len(manifest.columns)) if manifest.columns and numeric else None

@@ -6,12 +6,16 @@ from collections.abc import Awaitable, Iterable
 
 from starlette.types import Receive, Send
 
+# One that came in pieces has grown in place, and is not copied once more.
+Body = bytes | bytearray
+# From here on, reading and checking a body takes so long that it is done in a thread.
+LARGE_BYTES = 2**20
 Headers = Iterable[tuple[bytes, bytes]]
 
 JSON = (b"content-type", b"application/json")
 
 
-async def read_body(receive: Receive) -> bytes:
+async def read_body(receive: Receive) -> Body:
     """The whole body of a request.
 
     Raises:
@@ -21,11 +25,12 @@ async def read_body(receive: Receive) -> bytes:
     if not message.get("more_body", False) and message["type"] == "http.request":
         body: bytes = message.get("body", b"")
         return body
-    chunks = []
+    # It grows in place: to join a hundred megabytes at the end would stop everybody for long.
+    grown = bytearray()
     while message["type"] == "http.request":
-        chunks.append(message.get("body", b""))
+        grown += message.get("body", b"")
         if not message.get("more_body", False):
-            return b"".join(chunks)
+            return grown
         message = await receive()
     raise ConnectionResetError
 

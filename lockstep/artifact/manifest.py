@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any, Final, Literal, Self
 
@@ -119,6 +120,13 @@ class Manifest(BaseModel):
     def instance_shape(self) -> tuple[int, ...]:
         """Shape of one instance, without the batch axis."""
         return self.inputs[0].shape[1:]
+
+    @cached_property
+    def all_numeric(self) -> bool:
+        """Whether there are columns, and all of them hold numbers that must be there."""
+        return bool(self.columns) and not any(
+            column.kind == "categorical" or column.missing_allowed for column in self.columns
+        )
 
     def to_bytes(self) -> bytes:
         """The file's content: indented UTF-8 JSON that ends in a newline."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from lockstep.artifact.columns import FeatureArray
 from lockstep.artifact.manifest import Manifest
 from service.errors import BadRequest
+from service.responses import Body
 from service.tensors import check_shape, checked
 
 HEADER_LENGTH = b"inference-header-content-length"
@@ -23,7 +24,7 @@ OCTETS = (b"content-type", b"application/octet-stream")
 FLOAT32 = np.dtype("<f4")
 
 
-def split(body: bytes, length: bytes) -> tuple[bytes, memoryview]:
+def split(body: Body, length: bytes) -> tuple[bytes, memoryview]:
     """The JSON header of a body, and the bytes behind it.
 
     Args:
@@ -39,10 +40,10 @@ def split(body: bytes, length: bytes) -> tuple[bytes, memoryview]:
             f"{len(body)}, got {length.decode('latin-1')[:20]!r}."
         )
     n = int(length)
-    return body[:n], memoryview(body)[n:]
+    return bytes(body[:n]), memoryview(body)[n:]
 
 
-def read_raw(data: bytes | memoryview, manifest: Manifest) -> FeatureArray:
+def read_raw(data: Body, manifest: Manifest) -> FeatureArray:
     """Features of a raw request: its body is the only input, a whole number of rows.
 
     Raises:
@@ -84,7 +85,7 @@ def read_tensor(
     return _features(data, shape, manifest)
 
 
-def _features(data: bytes | memoryview, shape: Sequence[int], manifest: Manifest) -> FeatureArray:
+def _features(data: Body | memoryview, shape: Sequence[int], manifest: Manifest) -> FeatureArray:
     # A view of the body: read-only, which the engine does not mind. On a big-endian machine a copy.
     features = np.frombuffer(data, FLOAT32).astype(np.float32, copy=False).reshape(shape)
     return checked(features, manifest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, NamedTuple
 
 import orjson
@@ -32,7 +33,7 @@ from service.protocols.oip_schema import (
 )
 from service.protocols.plain import jsonable, read_json
 from service.repository import Repository, Served
-from service.responses import read_body, send_bytes, send_json
+from service.responses import LARGE_BYTES, Body, read_body, send_bytes, send_json
 from service.tensors import features_of_tensor
 
 EXTENSIONS = ["binary_tensor_data"]
@@ -80,7 +81,10 @@ class Infer:
         body = await read_body(receive)
         if b"content-encoding" in headers:
             body = unpack(body, headers[b"content-encoding"], self._body_limit_bytes)
-        request, features = _read(body, length, served.manifest)
+        if len(body) < LARGE_BYTES:
+            request, features = _read(body, length, served.manifest)
+        else:
+            request, features = await asyncio.to_thread(_read, body, length, served.manifest)
         wanted = _wanted(request, served.manifest)
         answers = await run(served.batcher, features, self._timeout(request, scope), receive)
         best_places(answers)  # refuses what is no number
@@ -94,7 +98,7 @@ class Infer:
 
 
 def _read(
-    body: bytes, length: bytes | None, manifest: Manifest
+    body: Body, length: bytes | None, manifest: Manifest
 ) -> tuple[InferRequest, FeatureArray]:
     """The request and its features: JSON, a JSON header with bytes behind it, or bytes alone."""
     if length == b"0":
@@ -104,7 +108,7 @@ def _read(
     return request, _features(request.inputs[0], behind, manifest)
 
 
-def read_request(body: bytes) -> InferRequest:
+def read_request(body: Body) -> InferRequest:
     """A request for inference.
 
     Raises:

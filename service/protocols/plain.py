@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping
@@ -13,14 +14,16 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lockstep.artifact.columns import FeatureArray
+from lockstep.artifact.manifest import Manifest
 from lockstep.engine.engine import Rows
 from service.answers import best_places
+from service.bulk import BulkReader
 from service.compression import pack, unpack
 from service.errors import BadRequest
 from service.middleware import check_json, timeout_s
 from service.protocols.endpoint import Find, Limits, always, by_path, run
 from service.repository import Repository, Served
-from service.responses import read_body, send_json
+from service.responses import LARGE_BYTES, Body, read_body, send_json
 from service.tensors import checked, features_of_instances
 
 PATHS = (
@@ -57,7 +60,11 @@ class Predict:
         body = await read_body(receive)
         if b"content-encoding" in headers:
             body = unpack(body, headers[b"content-encoding"], self._body_limit_bytes)
-        features = read_features(body, served)
+        if len(body) < LARGE_BYTES:
+            features = read_features(body, served.manifest, served.bulk)
+        else:
+            bulk = served.bulk and served.bulk.for_another_thread()
+            features = await asyncio.to_thread(read_features, body, served.manifest, bulk)
         answers = await run(served.batcher, features, timeout_s(scope, self._timeout_s), receive)
         body, packed = pack(write_predictions(answers, served), headers.get(ACCEPTED, b""))
         await send_json(send, body, headers=packed)
@@ -78,22 +85,21 @@ def hot_paths(repository: Repository, limits: Limits) -> dict[str, ASGIApp]:
     }
 
 
-def read_features(body: bytes, served: Served) -> FeatureArray:
+def read_features(body: Body, manifest: Manifest, bulk: BulkReader | None) -> FeatureArray:
     """The features of a request: read in bulk where that can be done, else value by value.
 
     Raises:
         BadRequest: where the body is no request of this dialect.
         InvalidInstances: naming the instance and the column that is wrong.
     """
-    if served.bulk is not None:
-        features = served.bulk.read(body)
+    if bulk is not None:
+        features = bulk.read(body)
         if features is not None:
-            # Finite numbers in numeric columns are all there is to check; else the checks say why.
-            return features if np.isfinite(features).all() else checked(features, served.manifest)
-    return features_of_instances(read_instances(body), served.manifest)
+            return checked(features, manifest)
+    return features_of_instances(read_instances(body), manifest)
 
 
-def read_json(body: bytes) -> dict[str, Any]:
+def read_json(body: Body) -> dict[str, Any]:
     """A body that is a JSON object.
 
     Raises:
@@ -108,7 +114,7 @@ def read_json(body: bytes) -> dict[str, Any]:
     return request
 
 
-def _read_not_finite(body: bytes, error: orjson.JSONDecodeError) -> Any:
+def _read_not_finite(body: Body, error: orjson.JSONDecodeError) -> Any:
     """A body that is JSON but for NaN, Infinity or 1e400, whose place can then be named."""
     if NOT_FINITE.search(body):
         try:
@@ -125,7 +131,7 @@ def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) <= INTEGER_DIGITS else float(digits)
 
 
-def read_instances(body: bytes) -> Any:
+def read_instances(body: Body) -> Any:
     """The instances of a request.
 
     Raises:

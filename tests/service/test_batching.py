@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockstep.errors import EngineFailure
-from service.batching import Batcher
+from service.batching import Batcher, RunCost, measure_cost
 from service.errors import DeadlineExceeded, NotServing, QueueFull
 from service.telemetry import RunMetrics, Telemetry
 
@@ -58,7 +58,7 @@ def batcher(run, max_batch_rows=8, max_queue_rows=1000, telemetry=None, *, in_th
         metrics,
         max_batch_rows=max_batch_rows,
         max_queue_rows=max_queue_rows,
-        in_thread=in_thread,
+        cost=RunCost(1.0 if in_thread else 0.0, 0.0),
     )
 
 
@@ -342,3 +342,33 @@ def test_runs_and_the_queue_are_measured():
     assert f"lockstep_batch_rows_sum{{{labels}}} 6.0" in text
     assert f"lockstep_batch_rows_count{{{labels}}} 1.0" in text
     assert f"lockstep_queue_rows{{{labels}}} 0.0" in text
+
+
+def test_the_cost_of_a_run_is_measured_by_its_first_and_its_further_rows():
+    def slow(features):
+        time.sleep(1e-3 + 1e-4 * len(features))
+        return (features,)
+
+    cost = measure_cost(slow, rows(1), 50)
+    assert cost.of(1) >= 1e-3
+    assert cost.of(50) >= 5e-3
+    assert 1 <= cost.rows_within(3e-3) < 50
+    assert cost.rows_within(0.0) == 1
+
+
+def test_a_request_larger_than_the_queue_leaves_room_for_the_others():
+    async def scenario():
+        subject = batcher(Doubling(), max_batch_rows=4, max_queue_rows=20)
+        large = asyncio.create_task(submit(subject, rows(*range(100)), LONG_S))
+        await asyncio.sleep(0)
+        small = await asyncio.gather(*(submit(subject, rows(i), LONG_S) for i in range(8)))
+        with pytest.raises(QueueFull):
+            await asyncio.gather(
+                *(submit(subject, rows(*range(9)), LONG_S) for _ in range(3)),
+            )
+        return small, await large
+
+    small, large = run(scenario())
+    for i, answer in enumerate(small):
+        assert_own(rows(i), answer)
+    assert_own(rows(*range(100)), large)
