@@ -1,24 +1,42 @@
-"""Documentation: /openapi.json of every route, and /docs without an asset from another host."""
+"""Documentation: /openapi.json of every route, /docs and / without an asset from another host."""
 
 from __future__ import annotations
 
+from html import escape
 from importlib import resources
 from typing import Any
 
 from fastapi import FastAPI, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
+from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
 from lockstep.artifact.manifest import Label
+from lockstep.proof.load import LoadProof
 from service.protocols import oip, oip_schema, plain
+from service.repository import Repository
 
 ASSETS = {
     "swagger-ui-bundle.js": "text/javascript",
     "swagger-ui.css": "text/css",
     "favicon-32x32.png": "image/png",
 }
+PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>Lockstep</title><style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 3rem auto }}
+table {{ border-collapse: collapse; width: 100% }}
+td, th {{ text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid #ccc }}
+</style></head><body>
+<h1>Lockstep</h1>
+<p>Locked in inference mode, and proved so on this machine before the first answer.</p>
+<table><tr><th>model</th><th>version</th><th>task</th><th>engine</th><th>golden rows' bits</th>
+<th>same bits in any batch, tried in</th><th>digest</th></tr>{rows}</table>{refused}
+<p><a href="docs">Documentation</a> · <a href="openapi.json">OpenAPI</a> ·
+<a href="metrics">Metrics</a></p>
+</body></html>
+"""
 REFERENCE = "#/components/schemas/{model}"
 
 
@@ -74,6 +92,10 @@ def document(app: FastAPI) -> None:
 
     app.openapi = openapi  # type: ignore[method-assign]  # the documented way to extend it
 
+    @app.get("/", include_in_schema=False)
+    async def index() -> HTMLResponse:
+        return HTMLResponse(_index(app.state.repository))
+
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
         return get_swagger_ui_html(
@@ -86,6 +108,29 @@ def document(app: FastAPI) -> None:
 
     for file, media_type in ASSETS.items():
         _serve_asset(app, file, media_type)
+
+
+def _index(repository: Repository) -> str:
+    """The page for people: what is served, and what was proved about it here."""
+    rows = "".join(
+        f"<tr><td>{escape(served.manifest.name)}</td><td>{served.manifest.version}</td>"
+        f"<td>{served.manifest.task}</td>"
+        f"<td>{served.proof.engine}, {served.manifest.precision}</td>"
+        f"<td>{served.proof.golden}</td><td>{_invariance(served.proof)}</td>"
+        f"<td><code>{served.artifact.digest[:12]}</code></td></tr>"
+        for served in repository
+    )
+    refused = "".join(
+        f"<li>{escape(name)}, version {version}: {escape(reason)}</li>"
+        for name, model in repository.models.items()
+        for version, reason in model.refused.items()
+    )
+    return PAGE.format(rows=rows, refused=f"<h2>Refused</h2><ul>{refused}</ul>" if refused else "")
+
+
+def _invariance(proof: LoadProof) -> str:
+    sizes = f"{proof.batch_invariance.tried} of {proof.batch_invariance.asked} batch sizes"
+    return f"in a tile of {proof.tile} rows" if proof.tile else sizes
 
 
 def _serve_asset(app: FastAPI, file: str, media_type: str) -> None:

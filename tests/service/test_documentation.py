@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 from serving import ask
 
+from lockstep.artifact.folder import open_artifact
 from service.protocols.oip import INFER_PATHS
 from service.protocols.plain import PATHS
 
@@ -49,7 +50,7 @@ def test_the_description_is_of_openapi_3_1_and_every_reference_leads_somewhere(d
 
 
 def test_every_route_is_described_but_those_for_people_and_machines(app, description):
-    undescribed = {"/openapi.json", "/docs", "/metrics"}
+    undescribed = {"/", "/openapi.json", "/docs", "/metrics"}
     described = {
         (path, method.upper())
         for path, methods in description["paths"].items()
@@ -129,3 +130,11 @@ def test_what_is_answered_is_what_is_described(described, method, path, known):
         case.call_and_validate(excluded_checks=[positive_data_acceptance])
 
     ask_and_compare()
+
+
+def test_the_page_for_people_says_what_is_served_and_needs_no_other_host(app, artifact):
+    answer = ask(app, "GET", "/")
+    assert answer.status_code == 200
+    assert open_artifact(artifact).digest[:12] in answer.text
+    assert "256 of 256 batch sizes" in answer.text
+    assert "://" not in answer.text
