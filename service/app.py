@@ -87,13 +87,13 @@ def create_app(settings: Settings) -> Application:
     limited = BodyLimit(app.dispatch, settings.body_limit_bytes)
     app.entry = Observed(limited, telemetry)
     app.hot = {
-        **plain.hot_paths(repository, limits),
-        **oip.hot_paths(repository, limits),
+        **plain.Predict.hot_paths(plain.PATHS, repository, limits),
+        **oip.Infer.hot_paths(oip.INFER_PATHS, repository, limits),
     }
     # First those that are asked most: a router tries its routes in order.
     app.router.routes[:0] = [
-        *plain.routes(repository, limits),
-        *oip.infer_routes(repository, limits),
+        *plain.Predict.routes(plain.PATHS, repository, limits),
+        *oip.Infer.routes(oip.INFER_PATHS, repository, limits),
     ]
     app.include_router(oip.router(repository, gate))
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from starlette.types import Receive, Scope
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lockstep.artifact.columns import FeatureArray
 from lockstep.engine.engine import Rows
 from service.batching import Batcher
+from service.compression import unpack
 from service.repository import Repository, Served
+from service.responses import Body, read_body
 
 Find = Callable[[Scope], Served]
 
@@ -29,18 +33,58 @@ class Limits:
     body_bytes: int
 
 
-def by_path(repository: Repository) -> Find:
-    """Finds the version that the path of a routed request names."""
+class Endpoint(ABC):
+    """A plain ASGI endpoint that runs rows; each dialect says how it answers.
 
-    def find(scope: Scope) -> Served:
-        path = scope["path_params"]
-        return repository.find(path.get("name"), path.get("version"))
+    Args:
+        path: the route's template, as the metrics name it.
+        find: finds the version that a request asks for.
+        limits: of one request.
+    """
 
-    return find
+    def __init__(self, path: str, find: Find, limits: Limits) -> None:
+        self.path = path
+        self._find = find
+        self._limits = limits
+
+    @abstractmethod
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+
+    @classmethod
+    def routes(
+        cls, paths: Sequence[str], repository: Repository, limits: Limits
+    ) -> list[BaseRoute]:
+        """The routes of the dialect, which find the version by the path."""
+
+        def find(scope: Scope) -> Served:
+            path = scope["path_params"]
+            return repository.find(path.get("name"), path.get("version"))
+
+        return [Route(path, cls(path, find, limits), methods=["POST"]) for path in paths]
+
+    @classmethod
+    def hot_paths(
+        cls, paths: Sequence[str], repository: Repository, limits: Limits
+    ) -> dict[str, ASGIApp]:
+        """The endpoint of every exact path of a model that is served."""
+        found: dict[str, ASGIApp] = {}
+        for name, version, served in repository.addresses():
+            for path in paths:
+                named = ("{name}" in path, "{version}" in path)
+                if named == (name is not None, version is not None):
+                    exact = path.format(name=name, version=version)
+                    found[exact] = cls(path, _always(served), limits)
+        return found
+
+    async def _body(self, scope: Scope, receive: Receive) -> Body:
+        """The whole body, as it was before the client compressed it."""
+        body = await read_body(receive)
+        encoding = scope["state"]["headers"].get(b"content-encoding")
+        return body if encoding is None else unpack(body, encoding, self._limits.body_bytes)
 
 
-def always(served: Served) -> Find:
-    """Finds the one version that an exact path stands for."""
+def _always(served: Served) -> Find:
     return lambda _: served
 
 

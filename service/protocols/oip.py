@@ -8,19 +8,18 @@ from typing import Any, NamedTuple
 import orjson
 from fastapi import APIRouter, Response
 from pydantic import ValidationError
-from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from lockstep.artifact.columns import FeatureArray
 from lockstep.artifact.manifest import Manifest, first_problem
 from lockstep.engine.engine import Rows
 from lockstep.proof.certificate import versions
 from service.answers import best_places
-from service.compression import pack, unpack
+from service.compression import pack
 from service.errors import BadRequest, NotServing
 from service.middleware import Gate, check_json, timeout_s
 from service.protocols.binary import HEADER_LENGTH, OCTETS, read_raw, read_tensor, split, to_bytes
-from service.protocols.endpoint import Find, Limits, always, by_path, run
+from service.protocols.endpoint import Endpoint, run
 from service.protocols.oip_schema import (
     InferRequest,
     InputTensor,
@@ -33,7 +32,7 @@ from service.protocols.oip_schema import (
 )
 from service.protocols.plain import jsonable, read_json
 from service.repository import Repository, Served
-from service.responses import LARGE_BYTES, Body, read_body, send_bytes, send_json
+from service.responses import LARGE_BYTES, Body, send_bytes, send_json
 from service.tensors import features_of_tensor
 
 EXTENSIONS = ["binary_tensor_data"]
@@ -62,14 +61,8 @@ RAW_REQUEST = InferRequest.model_construct(
 )
 
 
-class Infer:
-    """``POST /v2/models/{name}/infer``, as a plain ASGI endpoint."""
-
-    def __init__(self, path: str, find: Find, limits: Limits) -> None:
-        self.path = path
-        self._find = find
-        self._timeout_s = limits.timeout_s
-        self._body_limit_bytes = limits.body_bytes
+class Infer(Endpoint):
+    """``POST /v2/models/{name}/infer``."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -78,9 +71,7 @@ class Infer:
         length = headers.get(HEADER_LENGTH)
         if length is None:
             check_json(scope)
-        body = await read_body(receive)
-        if b"content-encoding" in headers:
-            body = unpack(body, headers[b"content-encoding"], self._body_limit_bytes)
+        body = await self._body(scope, receive)
         if len(body) < LARGE_BYTES:
             request, features = _read(body, length, served.manifest)
         else:
@@ -94,7 +85,7 @@ class Infer:
     def _timeout(self, request: InferRequest, scope: Scope) -> float:
         if request.parameters and request.parameters.timeout:
             return request.parameters.timeout / 1e6
-        return timeout_s(scope, self._timeout_s)
+        return timeout_s(scope, self._limits.timeout_s)
 
 
 def _read(
@@ -200,22 +191,6 @@ async def _send(send: Send, header: bytes, tensors: list[bytes], accepted: bytes
         return
     length = (HEADER_LENGTH, str(len(header)).encode())
     await send_bytes(send, body, OCTETS, headers=(length, *packed))
-
-
-def infer_routes(repository: Repository, limits: Limits) -> list[BaseRoute]:
-    """The routes that run rows."""
-    find = by_path(repository)
-    return [Route(path, Infer(path, find, limits), methods=["POST"]) for path in INFER_PATHS]
-
-
-def hot_paths(repository: Repository, limits: Limits) -> dict[str, ASGIApp]:
-    """The endpoint of every exact path of a model that is served."""
-    return {
-        path.format(name=name, version=version): Infer(path, always(served), limits)
-        for name, version, served in repository.addresses()
-        if name is not None
-        for path in (INFER_PATHS[version is not None],)
-    }
 
 
 def router(repository: Repository, gate: Gate) -> APIRouter:

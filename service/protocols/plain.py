@@ -10,20 +10,19 @@ from typing import Any
 
 import numpy as np
 import orjson
-from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from lockstep.artifact.columns import FeatureArray
 from lockstep.artifact.manifest import Manifest
 from lockstep.engine.engine import Rows
 from service.answers import best_places
 from service.bulk import BulkReader
-from service.compression import pack, unpack
+from service.compression import pack
 from service.errors import BadRequest
 from service.middleware import check_json, timeout_s
-from service.protocols.endpoint import Find, Limits, always, by_path, run
-from service.repository import Repository, Served
-from service.responses import LARGE_BYTES, Body, read_body, send_json
+from service.protocols.endpoint import Endpoint, run
+from service.repository import Served
+from service.responses import LARGE_BYTES, Body, send_json
 from service.tensors import checked, features_of_instances
 
 PATHS = (
@@ -37,52 +36,26 @@ INTEGER_DIGITS = 19
 ACCEPTED = b"accept-encoding"
 
 
-class Predict:
-    """``POST /predict``, as a plain ASGI endpoint.
-
-    Args:
-        path: the route's template, as the metrics name it.
-        find: finds the version that a request asks for.
-        limits: of one request.
-    """
-
-    def __init__(self, path: str, find: Find, limits: Limits) -> None:
-        self.path = path
-        self._find = find
-        self._timeout_s = limits.timeout_s
-        self._body_limit_bytes = limits.body_bytes
+class Predict(Endpoint):
+    """``POST /predict``."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         served = self._find(scope)
         check_json(scope)
-        headers = scope["state"]["headers"]
-        body = await read_body(receive)
-        if b"content-encoding" in headers:
-            body = unpack(body, headers[b"content-encoding"], self._body_limit_bytes)
+        body = await self._body(scope, receive)
         if len(body) < LARGE_BYTES:
             features = read_features(body, served.manifest, served.bulk)
         else:
             bulk = served.bulk and served.bulk.for_another_thread()
             features = await asyncio.to_thread(read_features, body, served.manifest, bulk)
-        answers = await run(served.batcher, features, timeout_s(scope, self._timeout_s), receive)
-        body, packed = pack(write_predictions(answers, served), headers.get(ACCEPTED, b""))
+        answers = await run(
+            served.batcher, features, timeout_s(scope, self._limits.timeout_s), receive
+        )
+        body, packed = pack(
+            write_predictions(answers, served), scope["state"]["headers"].get(ACCEPTED, b"")
+        )
         await send_json(send, body, headers=packed)
-
-
-def routes(repository: Repository, limits: Limits) -> list[BaseRoute]:
-    """The dialect's routes."""
-    find = by_path(repository)
-    return [Route(path, Predict(path, find, limits), methods=["POST"]) for path in PATHS]
-
-
-def hot_paths(repository: Repository, limits: Limits) -> dict[str, ASGIApp]:
-    """The endpoint of every exact path of a model that is served."""
-    return {
-        path.format(name=name, version=version): Predict(path, always(served), limits)
-        for name, version, served in repository.addresses()
-        for path in (PATHS[(name is not None) + (version is not None)],)
-    }
 
 
 def read_features(body: Body, manifest: Manifest, bulk: BulkReader | None) -> FeatureArray:
