@@ -21,7 +21,7 @@ from lockstep.errors import LockstepError
 from service.app import Application, create_app
 from service.problems import NO_HTTP, problem_body
 from service.process import Stopped, bind, cannot_start, listen, stop_on_signals
-from service.repository import Served
+from service.repository import Repository
 from service.settings import Settings
 from service.telemetry import configure_logging, log
 from service.transport import JoinedWrites
@@ -145,14 +145,15 @@ def serve(
     def begun() -> None:
         on_accepting()
         if settings.example:
-            example = _example(next(iter(app.state.repository)), listener.getsockname()[1])
+            example = _example(app.state.repository, listener.getsockname()[1])
             print(example, file=sys.stderr)  # noqa: T201 - for a person
 
     Server(config, app, begun).run(sockets=[listener])
 
 
-def _example(served: Served, port: int) -> str:
-    """A curl line that works: the first golden row."""
+def _example(repository: Repository, port: int) -> str:
+    """A curl line that works: the first golden row, to the version that a name alone asks for."""
+    served = next(found for name, version, found in repository.addresses() if name and not version)
     row = Golden.from_bytes(served.artifact.read(GOLDEN)).features[:1]
     body = orjson.dumps({"instances": row}, option=orjson.OPT_SERIALIZE_NUMPY).decode()
     return (
