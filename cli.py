@@ -154,8 +154,8 @@ def train_command(
 
     from rich.console import Console
 
-    from train.configuration import Configuration
-    from train.data import load
+    from train.configuration.configuration import Configuration
+    from train.data.load import load
     from train.evaluate import evaluate
     from train.export import export
     from train.fit import fit
@@ -168,7 +168,7 @@ def train_command(
         if config
         else Configuration.model_validate(changes)
     )
-    dataset = load(source, seed=configuration.training.seed)
+    dataset = load(source, configuration)
     console = Console(highlight=False)
     with follow(console, configuration.training.epochs) as on_epoch:
         fitted = fit(configuration, dataset, on_epoch=on_epoch)

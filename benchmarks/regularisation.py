@@ -21,9 +21,9 @@ from typing import Any
 
 import torch
 
-from train.configuration import Configuration
+from train.configuration.configuration import Configuration
 from train.curves import Epoch
-from train.data import BUILT_IN, load
+from train.data.built_in import BUILT_IN, built_in
 from train.evaluate import evaluate
 from train.fit import fit
 
@@ -60,7 +60,7 @@ def measure(source: str, seed: int, epochs: int | None, changes: tuple[Change, .
         for section, values in change.items():
             settings[section].update(values)
     settings["training"] |= {"seed": seed, "patience": 0} | ({"epochs": epochs} if epochs else {})
-    dataset = load(source, seed=seed)
+    dataset = built_in(source, seed)
     fitted = fit(Configuration.model_validate(settings), dataset)
     return Run(
         seed=seed,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from train.configuration import Configuration
-from train.data import Dataset, load
+from train.configuration.configuration import Configuration
+from train.data.dataset import Dataset
+from train.data.load import load
 from train.evaluate import Metrics, evaluate
 from train.export import export
 from train.fit import Fit, fit
@@ -26,7 +27,7 @@ class Small(NamedTuple):
 def small(source: str, models: Path) -> Small:
     """Train on a source and write the artifact ``models/SOURCE/1``."""
     configuration = Configuration.model_validate(SETTINGS)
-    dataset = load(source, seed=configuration.training.seed)
+    dataset = load(source, configuration)
     fitted = fit(configuration, dataset)
     metrics = evaluate(fitted.network, dataset.test)
     written, _ = export(fitted, dataset, metrics, models=models, name=source)

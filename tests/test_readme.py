@@ -10,7 +10,7 @@ import pytest
 
 import cli
 from service.settings import PREFIX, Settings
-from train.configuration import Configuration
+from train.configuration.configuration import Configuration
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

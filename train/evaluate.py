@@ -13,8 +13,9 @@ from sklearn.metrics import f1_score
 from torch import Tensor, nn
 from torch.nn import functional
 
-from train.data import Split
-from train.network import Network, Rescaling
+from train.data.dataset import Split
+from train.network.network import Network
+from train.network.standardisation import Rescaling
 
 EVALUATION_ROWS = 8192
 """Rows of one evaluation batch: large, because eval mode has no reason to keep it small."""

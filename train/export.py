@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 from torch import nn
 
-from lockstep.artifact.columns import FeatureArray, describe_columns
+from lockstep.artifact.columns import FeatureArray
 from lockstep.artifact.folder import ONNX, TORCHSCRIPT, Artifact, check_writable
 from lockstep.artifact.golden import Golden, golden_features
 from lockstep.artifact.manifest import Manifest, Tensor
@@ -27,10 +27,11 @@ from lockstep.errors import Disproved
 from lockstep.proof.certificate import Certificate, versions
 from lockstep.seal import seal
 from train.card import write_card
-from train.data import Dataset
+from train.data.dataset import Dataset
 from train.evaluate import Metrics
 from train.fit import Fit
-from train.network import Answering, Network, state_digest
+from train.network.digest import state_digest
+from train.network.network import Answering, Network
 from train.report import draw_curves
 
 OPSET = 18
@@ -111,7 +112,7 @@ def describe(fit: Fit, dataset: Dataset, metrics: Metrics, name: str) -> Manifes
         task=dataset.task,
         origin="trained",
         created=datetime.now(UTC).replace(microsecond=0),
-        columns=describe_columns(dataset.column_names, dataset.train.features),
+        columns=dataset.columns,
         classes=dataset.classes,
         target=dataset.target_name,
         inputs=(Tensor(name=INPUT, datatype="FP32", shape=(-1, len(dataset.column_names))),),

@@ -16,11 +16,13 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lockstep.errors import InvalidSetting
-from train.configuration import Configuration, TrainingConfiguration
+from train.configuration.configuration import Configuration
+from train.configuration.training import TrainingConfiguration
 from train.curves import Epoch, parting_epoch
-from train.data import Dataset, Split
+from train.data.dataset import Dataset, Split
 from train.evaluate import loss_and_score
-from train.network import Network, Rescaling
+from train.network.network import Network
+from train.network.standardisation import Rescaling
 from train.optimiser import adam, schedule
 from train.randomness import Batches, RandomStream
 
@@ -242,7 +244,7 @@ def _learner(configuration: Configuration, dataset: Dataset) -> Learner:
     training = configuration.training
     stream = RandomStream(training.seed)
     with stream.drawn():
-        network = Network.of(configuration.network, dataset)
+        network = Network.of(configuration, dataset)
     batches = Batches(
         len(dataset.train),
         training.batch_size,

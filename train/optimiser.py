@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import (
     OneCycleLR,
 )
 
-from train.configuration import TrainingConfiguration
+from train.configuration.training import TrainingConfiguration
 
 # OneCycleLR computes its turning points from the number of steps: with fewer, they fall together.
 FEWEST_CYCLE_STEPS = 10

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from train.configuration import Configuration
-from train.data import Dataset, Split
+from lockstep.artifact.columns import describe_columns
+from train.configuration.configuration import Configuration
+from train.data.dataset import Dataset, Split
 from train.evaluate import evaluate
 from train.export import export
 from train.fit import fit
@@ -48,7 +49,7 @@ def make(shape: Shape, models: Path) -> Path:
     dataset = Dataset(
         name=shape.name,
         task="classification",
-        column_names=tuple(f"column_{i}" for i in range(shape.features)),
+        columns=describe_columns([f"column_{i}" for i in range(shape.features)], parts[0].features),
         classes=tuple(range(shape.classes)),
         target_name="class",
         train=parts[0],

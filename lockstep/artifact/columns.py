@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 FeatureArray = NDArray[np.float32]
+Kind = Literal["numeric", "categorical", "boolean"]
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
@@ -31,10 +32,13 @@ class Column(BaseModel):
 
     Attributes:
         name: the name by which an instance given as an object names it.
-        kind: ``numeric``, or ``categorical`` (the network sees the index into the vocabulary).
+        kind: ``numeric``; ``categorical`` (the network sees the index into the vocabulary); or
+            ``boolean`` (the network sees 0 and 1).
         unit: the unit of a numeric column, where it is known.
         vocabulary: the categories in the order of their codes.
         missing_allowed: whether training had missing values here.
+        unknown_allowed: whether a category that training never saw has a code: the one after the
+            vocabulary's last.
         statistics: of a numeric column in the training split.
         frequencies: share of each category in the training split.
     """
@@ -42,10 +46,11 @@ class Column(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1)
-    kind: Literal["numeric", "categorical"] = "numeric"
+    kind: Kind = "numeric"
     unit: str | None = None
     vocabulary: tuple[str, ...] | None = None
     missing_allowed: bool = False
+    unknown_allowed: bool = False
     statistics: Statistics | None = None
     frequencies: dict[str, float] | None = None
 

@@ -4,14 +4,11 @@ from typing import get_args
 import pytest
 
 from lockstep.errors import InvalidSetting, NotFound, Unreadable
-from train.configuration import (
-    Activation,
-    Configuration,
-    NetworkConfiguration,
-    TrainingConfiguration,
-    did_you_mean,
-)
-from train.network import ACTIVATIONS
+from train.configuration.configuration import Configuration
+from train.configuration.network import Activation, NetworkConfiguration
+from train.configuration.section import did_you_mean
+from train.configuration.training import TrainingConfiguration
+from train.network.network import ACTIVATIONS
 
 NAN, INFINITY = float("nan"), float("inf")
 

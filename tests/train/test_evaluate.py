@@ -3,18 +3,20 @@ import pytest
 import torch
 from sklearn import metrics
 
-from train.configuration import NetworkConfiguration
-from train.data import Split, load
+from train.configuration.configuration import Configuration
+from train.configuration.network import NetworkConfiguration
+from train.data.built_in import built_in
+from train.data.dataset import Split
 from train.evaluate import evaluate, inference, loss_and_score, outputs
 from train.fit import Rows
-from train.network import Answering, Network
+from train.network.network import Answering, Network
 
 
 def network_of(name):
-    dataset = load(name, seed=0)
+    dataset = built_in(name, 0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = Network.of(NetworkConfiguration(hidden=(8, 4)), dataset)
+        network = Network.of(Configuration(network=NetworkConfiguration(hidden=(8, 4))), dataset)
         network(torch.tensor(dataset.train.features))  # BatchNorm has seen something
     return network, dataset
 

@@ -15,12 +15,13 @@ from lockstep.proof.certificate import Certificate
 from lockstep.proof.verify import verify
 from train import export as exporting
 from train.card import write_card
-from train.configuration import Configuration
-from train.data import load
+from train.configuration.configuration import Configuration
+from train.data.built_in import built_in
 from train.evaluate import evaluate
 from train.export import NetworkChanged, describe, export, to_onnx
 from train.fit import fit
-from train.network import Answering, state_digest
+from train.network.digest import state_digest
+from train.network.network import Answering
 
 
 @pytest.fixture
@@ -140,7 +141,7 @@ def test_a_regression_answers_in_the_targets_own_units(diabetes):
     ids=["one block without BatchNorm", "gelu and every Dropout", "elu"],
 )
 def test_every_shape_of_network_is_exported_and_proved(network, tmp_path):
-    dataset = load("wine", seed=1)
+    dataset = built_in("wine", 1)
     configuration = Configuration.model_validate({"network": network, "training": {"epochs": 1}})
     fitted = fit(configuration, dataset)
     metrics = evaluate(fitted.network, dataset.test)

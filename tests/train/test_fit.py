@@ -6,12 +6,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lockstep.artifact.columns import Column
 from lockstep.errors import InvalidSetting
-from train.configuration import Configuration
-from train.data import Dataset, Split, load
+from train.configuration.configuration import Configuration
+from train.data.built_in import built_in
+from train.data.dataset import Dataset, Split
 from train.evaluate import evaluate, loss_and_score
 from train.fit import Diverged, Rows, fit
-from train.network import state_digest
+from train.network.digest import state_digest
 from train.randomness import Batches, RandomStream
 
 
@@ -23,12 +25,12 @@ def configured(network=None, **training):
 
 @pytest.fixture(scope="module")
 def wine():
-    return load("wine", seed=0)
+    return built_in("wine", 0)
 
 
 @pytest.fixture(scope="module")
 def diabetes():
-    return load("diabetes", seed=0)
+    return built_in("diabetes", 0)
 
 
 def random_dataset(train_rows):
@@ -42,7 +44,7 @@ def random_dataset(train_rows):
     return Dataset(
         name="random",
         task="classification",
-        column_names=("a", "b", "c"),
+        columns=tuple(Column(name=name) for name in "abc"),
         classes=("no", "yes"),
         target_name="answer",
         train=rows(train_rows),
@@ -250,7 +252,7 @@ def test_a_stream_of_random_numbers_continues_where_it_stopped():
 def test_digits_are_learned_with_the_defaults_over_five_seeds():
     accuracies = []
     for seed in range(5):
-        dataset = load("digits", seed=seed)
+        dataset = built_in("digits", seed)
         done = fit(Configuration.model_validate({"training": {"seed": seed}}), dataset)
         accuracies.append(evaluate(done.network, dataset.test).accuracy)
         assert done.seconds < 30

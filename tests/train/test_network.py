@@ -8,16 +8,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lockstep.errors import InvalidSetting
-from train.configuration import NetworkConfiguration
-from train.data import load
-from train.network import (
-    ACTIVATIONS,
-    Answering,
-    Network,
-    Standardisation,
-    check_order,
-    state_digest,
-)
+from train.configuration.configuration import Configuration
+from train.configuration.network import NetworkConfiguration
+from train.data.built_in import built_in
+from train.network.digest import state_digest
+from train.network.network import ACTIVATIONS, Answering, Network
+from train.network.order import check_order
+from train.network.standardisation import Standardisation
 
 
 def network_of(task="classification", outputs=3, **settings):
@@ -84,8 +81,8 @@ def test_input_dropout_zeroes_standardised_features_in_training_only():
 
 
 def test_the_buffers_know_the_training_split_only():
-    dataset = load("wine", seed=0)
-    network = Network.of(NetworkConfiguration(), dataset)
+    dataset = built_in("wine", 0)
+    network = Network.of(Configuration(), dataset)
     features = dataset.train.features.astype(np.float64)
     np.testing.assert_allclose(network.preprocessing.mean, features.mean(axis=0), rtol=1e-6)
     np.testing.assert_allclose(network.preprocessing.scale, features.std(axis=0), rtol=1e-6)
@@ -93,8 +90,8 @@ def test_the_buffers_know_the_training_split_only():
 
 
 def test_a_regression_answers_in_the_targets_own_units():
-    dataset = load("diabetes", seed=0)
-    network = Network.of(NetworkConfiguration(), dataset).eval()
+    dataset = built_in("diabetes", 0)
+    network = Network.of(Configuration(), dataset).eval()
     features = torch.tensor(dataset.test.features)
     standardised, prediction = network(features), Answering(network)(features)
     assert standardised.shape == prediction.shape == (len(dataset.test), 1)
@@ -176,7 +173,7 @@ def test_the_refusal_names_both_layers():
 
 def test_a_network_put_together_in_the_wrong_order_is_refused(monkeypatch):
     wrong = nn.Sequential(nn.Linear(5, 4), nn.Dropout(), nn.BatchNorm1d(4))
-    monkeypatch.setattr("train.network._blocks", lambda *_: [wrong])
+    monkeypatch.setattr("train.network.network._blocks", lambda *_: [wrong])
     with pytest.raises(InvalidSetting, match="order of a block"):
         network_of()
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from train.configuration import TrainingConfiguration
+from train.configuration.training import TrainingConfiguration
 from train.optimiser import schedule
 
 

@@ -3,9 +3,10 @@ import struct
 
 import pytest
 
-from train.configuration import Configuration, TrainingConfiguration
+from train.configuration.configuration import Configuration
+from train.configuration.training import TrainingConfiguration
 from train.curves import Epoch
-from train.data import load
+from train.data.built_in import built_in
 from train.fit import fit
 from train.report import curve_columns, curve_rows, describe, draw_curves
 
@@ -13,7 +14,7 @@ from train.report import curve_columns, curve_rows, describe, draw_curves
 @pytest.fixture(scope="module", params=["wine", "diabetes"])
 def fitted(request):
     training = TrainingConfiguration(epochs=3, learning_rate=0.01)
-    return fit(Configuration(training=training), load(request.param, seed=0))
+    return fit(Configuration(training=training), built_in(request.param, 0))
 
 
 def with_history(fitted, epochs, **changes):

@@ -1,0 +1,1 @@
+"""What a person may choose about the network and its training: every setting and bound."""

@@ -1,0 +1,1 @@
+"""Rows to train on: read from a source, described, split."""

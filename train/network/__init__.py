@@ -1,0 +1,1 @@
+"""The network: preprocessing, blocks, head; and what may be said about any module."""
