@@ -26,13 +26,7 @@ from lockstep.errors import (
 )
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from lockstep.artifact.folder import Artifact
-    from lockstep.proof.certificate import Certificate
     from lockstep.proof.finding import AuditReport
-    from train.evaluate import Metrics
-    from train.fit import Fit
 
 PROVED = 0
 DISPROVED = 1
@@ -132,79 +126,211 @@ def lockstep(
     """Train a network, prove that it is in inference mode, and serve it locked."""
 
 
+SOURCES = (
+    "CSV, Parquet, Arrow, NPZ or a folder of IDX files; or digits, wine, breast_cancer, diabetes."
+)
+Source = Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCES)]
+Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE.toml", help="Settings of the training.")
+]
+ModelName = Annotated[
+    str | None, typer.Option("--name", help="The model's name; by default the source's.")
+]
+Target = Annotated[
+    str | None, typer.Option("--target", metavar="COLUMN", help="The column that is predicted.")
+]
+Task = Annotated[
+    str | None, typer.Option("--task", help="classification or regression, if not as inferred.")
+]
+Drop = Annotated[
+    list[str] | None, typer.Option("--drop", metavar="COLUMN", help="A column to leave out.")
+]
+Kinds = Annotated[
+    list[str] | None,
+    typer.Option("--kind", metavar="COLUMN=KIND", help="numeric, categorical or boolean."),
+]
+TestFile = Annotated[
+    str | None, typer.Option("--test", metavar="FILE", help="The test rows, in their own file.")
+]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        "--split", metavar="SHARES", help="As 60/20/20, or a column of train, validation, test."
+    ),
+]
+Group = Annotated[
+    str | None, typer.Option("--group", metavar="COLUMN", help="Equal values stay in one part.")
+]
+Time = Annotated[
+    str | None, typer.Option("--time", metavar="COLUMN", help="The last rows by it are tested.")
+]
+Weight = Annotated[
+    str | None, typer.Option("--weight", metavar="COLUMN", help="How much a row counts.")
+]
+Header = Annotated[
+    bool | None, typer.Option("--header/--no-header", help="Whether a CSV file names its columns.")
+]
+Names = Annotated[
+    str | None, typer.Option("--names", metavar="A,B,...", help="Names of a CSV file's columns.")
+]
+Missing = Annotated[
+    list[str] | None, typer.Option("--missing", metavar="WORD", help="A word for a missing value.")
+]
+ClassWeight = Annotated[
+    str | None, typer.Option("--class-weight", help="balanced: rare classes count more.")
+]
+Seed = Annotated[int | None, typer.Option("--seed", help="Decides every random draw.")]
+Epochs = Annotated[int | None, typer.Option("--epochs", help="At most.")]
+
+
 @app.command("train")
 def train_command(
-    source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="digits, wine, breast_cancer or diabetes.")
-    ],
-    name: Annotated[
-        str | None, typer.Option("--name", help="The model's name; by default the source's.")
-    ] = None,
+    source: Source,
+    target: Target = None,
+    name: ModelName = None,
     models: Models = Path("models"),
-    config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE.toml", help="Settings of the training.")
+    config: Config = None,
+    task: Task = None,
+    drop: Drop = None,
+    kind: Kinds = None,
+    test: TestFile = None,
+    split: Split = None,
+    group: Group = None,
+    time: Time = None,
+    weight: Weight = None,
+    header: Header = None,
+    names: Names = None,
+    missing: Missing = None,
+    class_weight: ClassWeight = None,
+    members: Annotated[
+        int | None, typer.Option("--members", help="Networks whose answers are averaged.")
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Decides every random draw.")] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", help="At most.")] = None,
+    seed: Seed = None,
+    epochs: Epochs = None,
+    folds: Annotated[
+        int | None, typer.Option("--folds", metavar="K", help="Cross-validate; no artifact.")
+    ] = None,
+    fold_ensemble: Annotated[
+        bool,
+        typer.Option("--fold-ensemble", help="With --folds: the folds' networks as the artifact."),
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an interrupted training was.")
+    ] = False,
 ) -> int:
     """Train a network on SOURCE, export it, prove it, and write it as an artifact."""
-    from lockstep.artifact.folder import check_writable
+    from train.job import Job, model_name
 
-    check_writable(models, name or source)
+    job = Job(
+        source, name or model_name(source), models, folds, ensemble=fold_ensemble, resume=resume
+    )
 
     from rich.console import Console
 
-    from train.configuration.configuration import Configuration
-    from train.data.load import load
-    from train.evaluate import evaluate
-    from train.export import export
-    from train.fit import fit
-    from train.progress import follow
+    from train.command import train_source
+    from train.configuration.flags import configured
 
-    chosen = {"seed": seed, "epochs": epochs}
-    changes = {"training": {key: value for key, value in chosen.items() if value is not None}}
-    configuration = (
-        Configuration.from_toml(config, changes)
-        if config
-        else Configuration.model_validate(changes)
+    configuration = configured(
+        config,
+        kind,
+        data={
+            "target": target,
+            "task": task,
+            "drop": drop,
+            "test": test,
+            "split": split,
+            "group": group,
+            "time": time,
+            "weight": weight,
+            "header": header,
+            "names": names.split(",") if names else None,
+            "missing": missing,
+        },
+        network={"members": members},
+        training={"class_weight": class_weight, "seed": seed, "epochs": epochs},
     )
-    dataset = load(source, configuration)
-    console = Console(highlight=False)
-    with follow(console, configuration.training.epochs) as on_epoch:
-        fitted = fit(configuration, dataset, on_epoch=on_epoch)
-    metrics = evaluate(fitted.network, dataset.test)
-    _show_fit(console, fitted, metrics)
-    artifact, certificate = export(fitted, dataset, metrics, models=models, name=name or source)
-    _show_sealed(console, artifact, certificate)
-    where = "" if models == Path("models") else f" --models {models}"
-    console.print(f"Serve it: lockstep serve{where}", soft_wrap=True, markup=False)
+    train_source(job, configuration, Console(highlight=False))
     return PROVED
 
 
-def _show_fit(console: Console, fitted: Fit, metrics: Metrics) -> None:
-    from lockstep.display import plain_table
-    from train.report import curve_columns, curve_rows, describe
+@app.command("tune")
+def tune_command(
+    source: Source,
+    target: Target = None,
+    study: Annotated[
+        str | None, typer.Option("--study", help="The study's name; by default the source's.")
+    ] = None,
+    config: Config = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE.toml", help="By default STUDY.toml."),
+    ] = None,
+    trials: Annotated[int, typer.Option("--trials", help="The study ends with so many.")] = 50,
+    jobs: Annotated[int, typer.Option("--jobs", metavar="N", help="Processes.")] = 1,
+    folds: Annotated[
+        int, typer.Option("--folds", metavar="K", help="Judge by the mean of K folds.")
+    ] = 1,
+    grid: Annotated[
+        Path | None,
+        typer.Option("--grid", metavar="FILE.toml", help="Try all combinations of its lists."),
+    ] = None,
+    storage: Annotated[
+        str | None, typer.Option("--storage", metavar="URL", help="A database of Optuna's.")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", help="After these no trial is started.")
+    ] = None,
+    task: Task = None,
+    drop: Drop = None,
+    kind: Kinds = None,
+    test: TestFile = None,
+    split: Split = None,
+    group: Group = None,
+    time: Time = None,
+    weight: Weight = None,
+    header: Header = None,
+    names: Names = None,
+    missing: Missing = None,
+    class_weight: ClassWeight = None,
+    seed: Seed = None,
+    epochs: Epochs = None,
+) -> int:
+    """Search for better settings; the same command goes on with a study that was interrupted."""
+    from rich.console import Console
 
-    console.print(plain_table(curve_columns(fitted), curve_rows(fitted)))
-    console.print(describe(fitted), soft_wrap=True, markup=False)
-    figures = {name: value for name, value in metrics.as_dict().items() if name != "rows"}
-    console.print(
-        f"On the {metrics.rows} rows of the held-out test split: "
-        f"{', '.join(f'{name} {value:.4g}' for name, value in figures.items())}.",
-        soft_wrap=True,
-        markup=False,
+    from train.configuration.flags import configured
+    from train.job import model_name
+    from train.tune.command import tune_source
+    from train.tune.tune import Plan
+
+    plan = Plan(
+        study or model_name(source),
+        storage,
+        trials,
+        jobs,
+        folds,
+        limit_s=None if minutes is None else 60 * minutes,
     )
-
-
-def _show_sealed(console: Console, artifact: Artifact, certificate: Certificate) -> None:
-    from lockstep.display import certificate_table
-
-    console.print(certificate_table(certificate))
-    console.print(
-        f"Proved and written to {artifact.path} (digest {artifact.digest[:12]}…).",
-        soft_wrap=True,
-        markup=False,
+    configuration = configured(
+        config,
+        kind,
+        data={
+            "target": target,
+            "task": task,
+            "drop": drop,
+            "test": test,
+            "split": split,
+            "group": group,
+            "time": time,
+            "weight": weight,
+            "header": header,
+            "names": names.split(",") if names else None,
+            "missing": missing,
+        },
+        training={"class_weight": class_weight, "seed": seed, "epochs": epochs},
     )
+    interrupted = tune_source(source, configuration, plan, grid, output, Console(highlight=False))
+    return INTERRUPTED if interrupted else PROVED
 
 
 @app.command()
@@ -313,7 +439,9 @@ def import_command(
             }
         )
     else:
-        _show_sealed(Console(highlight=False), artifact, certificate)
+        from lockstep.display import show_sealed
+
+        show_sealed(Console(highlight=False), artifact, certificate)
     return PROVED
 
 

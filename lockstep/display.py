@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lockstep.artifact.folder import Artifact
 from lockstep.proof.certificate import Certificate
 from lockstep.proof.claims import Claim, claims
 from lockstep.proof.finding import AuditReport
@@ -51,3 +53,13 @@ def audit_text(file: str, report: AuditReport) -> Text:
     for finding in report.findings:
         text.append(f"\n  {finding}")
     return text
+
+
+def show_sealed(console: Console, artifact: Artifact, certificate: Certificate) -> None:
+    """Show what was proved, and where it was written."""
+    console.print(certificate_table(certificate))
+    console.print(
+        f"Proved and written to {artifact.path} (digest {artifact.digest[:12]}…).",
+        soft_wrap=True,
+        markup=False,
+    )

@@ -7,7 +7,7 @@ import difflib
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from lockstep.errors import (
 CHUNK_ROWS = 4096
 STANDARD_INPUT = Path("/dev/stdin")
 SUFFIXES = (".csv", ".parquet", ".arrow", ".npy")
+SEPARATORS = (",", ";", "\t", "|")
 
 Note = Callable[[str], None]
 
@@ -134,7 +135,10 @@ def _read_csv(path: Path, columns: Sequence[Column], header: bool, note: Note) -
 
 def _csv_lines(path: Path, file: Any) -> Iterator[tuple[int, list[str]]]:
     """Line number and cells of each line that is not blank."""
-    reader = csv.reader(file, strict=True)
+    first = file.readline()
+    # A comma in the first line wins: else a word with another separator in it could cut the cells.
+    separator = "," if "," in first else max(SEPARATORS, key=first.count)
+    reader = csv.reader(chain([first], file), strict=True, delimiter=separator)
     while True:
         line = reader.line_num + 1
         try:
@@ -174,8 +178,10 @@ def _csv_value(cell: str, column: Column) -> float | str | None:
 
 def _pick(path: Path, names: Sequence[str], columns: Sequence[Column], note: Note) -> list[int]:
     """For each column of the network, its place in the table."""
-    places = {name: place for place, name in enumerate(names)}
     known = {column.name for column in columns}
+    # In training, blanks around a name count for nothing.
+    names = [name if name in known else name.strip() for name in names]
+    places = {name: place for place, name in enumerate(names)}
     extra = [name for name in places if name not in known]
     absent = [column.name for column in columns if column.name not in places]
     if absent:
@@ -215,6 +221,7 @@ def _read_frame(path: Path, columns: Sequence[Column], header: bool, note: Note)
         raise Unreadable(f"{path} cannot be read as {path.suffix}: {reason}.") from error
     wanted = _pick(path, frame.columns, columns, note)
     frame = frame.select([frame.columns[place] for place in wanted])
+    frame = frame.with_columns(polars.selectors.decimal().cast(polars.Float64))
     for start in range(0, frame.height, CHUNK_ROWS):
         rows = [list(row) for row in frame.slice(start, CHUNK_ROWS).iter_rows()]
         yield Chunk(range(start + 1, start + 1 + len(rows)), rows)

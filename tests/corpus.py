@@ -118,6 +118,63 @@ class OwnBatchNorm(nn.Module):
         return centred / (centred.square().mean(dim=0, keepdim=True) + 1e-5).sqrt()
 
 
+class TableNetwork(nn.Module):
+    """What stands before and behind the blocks of a table: two members over columns of all kinds.
+
+    Column 0, rounded, is a category, masked at random in training, one-hot and embedded. The others
+    are numbers: imputed, placed among quantiles and in bins, waved, with a layer for each column.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("edges", torch.linspace(-6, 6, 5 * (FEATURES - 1)).view(-1, 5))
+        self.register_buffer("heights", torch.randn(6 * (FEATURES - 1)))
+        self.register_buffer("offset", torch.arange(FEATURES - 1) * 6)
+        self.register_buffer("temperature", torch.tensor(1.5))
+        self.frequencies = nn.Parameter(torch.randn(FEATURES - 1, 8))
+        self.table = nn.Parameter(torch.randn(6, 3))
+        self.columns = nn.Conv1d(16 * (FEATURES - 1), FEATURES - 1, 1, groups=FEATURES - 1)
+        self.members = nn.ModuleList(nn.Linear(6 + 3 + 8 * (FEATURES - 1), CLASSES) for _ in "ab")
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        dense = torch.cat(
+            [self._categories(features[:, :1].round()), self._numbers(features[:, 1:])], 1
+        )
+        first, second = (F.softmax(m(dense) / self.temperature, dim=1) for m in self.members)
+        return (first + second) * 0.5
+
+    def _categories(self, codes: torch.Tensor) -> torch.Tensor:
+        unknown = torch.tensor(4.0)
+        whole = codes.abs().floor() == codes
+        safe = torch.minimum(torch.where(whole, codes, unknown), unknown)
+        if self.training:
+            safe = torch.where(torch.rand_like(safe) < 0.5, unknown, safe)
+        safe = torch.where(torch.isnan(codes), torch.tensor(5.0), safe)
+        one_hot = (safe == torch.arange(6.0)).float()
+        return torch.cat([one_hot, F.embedding(safe.long(), self.table).flatten(1)], 1)
+
+    def _numbers(self, numbers: torch.Tensor) -> torch.Tensor:
+        missing = torch.isnan(numbers)
+        present = torch.where(missing, self.edges[:, 2], numbers)
+        below = (present.unsqueeze(-1) >= self.edges).float().sum(-1).long()
+        ranks = self.heights[below + self.offset]
+        low, high = self.edges[:, :4], self.edges[:, 1:]
+        bins = torch.maximum((present.unsqueeze(-1) - low) / (high - low), torch.zeros(4))
+        bins = torch.minimum(bins, torch.ones(4)).reshape(-1, 4 * (FEATURES - 1))
+        angles = present.unsqueeze(-1).clamp(-100, 100) * self.frequencies
+        waves = torch.cat([angles.sin(), angles.cos()], -1).reshape(-1, 16 * (FEATURES - 1), 1)
+        layers = self.columns(waves).reshape(-1, FEATURES - 1)
+        clipped = present / torch.sqrt(1 + present * present)
+        return torch.cat([missing.float(), ranks, bins, layers, clipped], 1)
+
+
+def table_network() -> TableNetwork:
+    """The table's network in eval mode; its weights are always the same."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        return TableNetwork().eval()
+
+
 def reference_network(
     norm: Callable[[int], nn.Module] = nn.BatchNorm1d,
     dropout: Callable[[], nn.Module] = nn.Dropout,
@@ -285,7 +342,11 @@ TORCH_ONNX = (
         partial(_legacy, _MODE.EVAL, _FORGETFUL),
         random=True,
     ),
+    Case(
+        "dynamo-train-masks-codes", "onnx", partial(_dynamo, table_network, train=True), random=True
+    ),
     Case("good-dynamo-eval", "onnx", _dynamo, "clean", None),
+    Case("good-dynamo-eval-table", "onnx", partial(_dynamo, table_network), "clean", None),
     Case("good-dynamo-eval-unoptimised", "onnx", partial(_dynamo, optimize=False), "clean", None),
     Case("good-legacy-eval", "onnx", partial(_legacy, _MODE.EVAL), "clean", None),
     Case("good-legacy-eval-opset-9", "onnx", partial(_legacy, _MODE.EVAL, opset=9), "clean", None),
@@ -338,6 +399,19 @@ TORCHSCRIPT = (
         verdict="clean",
         refused_by="behaviour",
         mixes_rows=True,
+    ),
+    Case(
+        "trace-train-masks-codes",
+        "torchscript",
+        partial(trace, table_network, train=True),
+        random=True,
+    ),
+    Case(
+        "good-trace-frozen-table",
+        "torchscript",
+        partial(trace, table_network, freeze=True),
+        "clean",
+        None,
     ),
     Case(
         "good-trace-frozen",

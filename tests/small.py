@@ -8,9 +8,10 @@ from typing import NamedTuple
 from train.configuration.configuration import Configuration
 from train.data.dataset import Dataset
 from train.data.load import load
-from train.evaluate import Metrics, evaluate
+from train.evaluate import evaluate
 from train.export import export
 from train.fit import Fit, fit
+from train.metrics import Metrics
 
 SETTINGS = {"network": {"hidden": [16, 8], "dropout": 0.2}, "training": {"epochs": 2}}
 

@@ -2,129 +2,105 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+import re
+from collections.abc import Iterator
 
-from lockstep.artifact.columns import Column
 from lockstep.artifact.manifest import Manifest
 from lockstep.proof.certificate import Certificate
-from lockstep.proof.claims import claims
 from train.fit import Fit
-from train.report import describe
+from train.report import curves, tables
+from train.report.tables import Table, line
 
 SHOWN_COLUMNS = 40
 
+_MARKUP = re.compile(r"[\\`*\[\]<>|&#~!$]|(?<!\w)_|_(?!\w)")
 
-def write_card(manifest: Manifest, certificate: Certificate, fit: Fit, curves: str) -> str:
+
+def write_card(manifest: Manifest, certificate: Certificate, fit: Fit, picture: str) -> str:
     """The card as Markdown; the same arguments give the same text.
+
+    What the user's data says (names, labels, notes) is shown as it is and never read as markup.
 
     Args:
         manifest: with its final version.
         certificate: what was proved.
         fit: how the network came to be.
-        curves: path of the drawn curves, beside the card.
+        picture: path of the drawn curves, beside the card.
     """
     sections = (
         _what(manifest),
         _data(manifest),
         _figures(manifest),
-        _training(fit, curves),
-        _proved(certificate),
+        _calibration(manifest),
+        _training(manifest, fit, picture),
+        _proved(manifest, certificate),
         _use(manifest),
     )
-    return "\n".join(line for section in sections for line in (*section, ""))
+    return "\n".join(text for section in sections for text in (*section, ""))
 
 
 def _what(manifest: Manifest) -> Iterator[str]:
-    columns = len(manifest.columns)
-    if manifest.classes is None:
-        does = f"Predicts the number `{manifest.target}` from {columns} columns."
-    else:
-        labels = ", ".join(map(str, manifest.classes))
-        does = (
-            f"Answers with the probability of each of {len(manifest.classes)} classes of "
-            f"`{manifest.target}` ({labels}), from {columns} columns."
-        )
     yield f"# {manifest.name}, version {manifest.version}"
     yield ""
-    yield f"{does} The columns are in their own units: the scaling is part of the model file."
+    yield (
+        f"{_text(tables.what_it_does(manifest))} The columns are in their own units: the scaling "
+        "is part of the model file."
+    )
+    shown, more = tables.labels(manifest)
+    if shown:
+        yield ""
+        others = f" and {more} more, all of them in `manifest.json`" if more else ""
+        yield f"The classes: {', '.join(map(_code, shown))}{others}."
 
 
 def _data(manifest: Manifest) -> Iterator[str]:
-    training = manifest.training or {}
-    rows: Mapping[str, int] = training.get("rows", {})
-    parts = ", ".join(f"{count} rows to {_PURPOSES[part]}" for part, count in rows.items())
+    source, parts = tables.source_and_parts(manifest)
     yield "## Data"
     yield ""
-    yield f"`{training.get('source')}`: {parts}."
+    yield f"{_code(source)}: {parts}."
     yield ""
-    yield from _table(
-        ("column", "least", "mean", "most", "deviation", "missing"),
-        map(_column, manifest.columns[:SHOWN_COLUMNS]),
-    )
+    if notes := tables.notes(manifest):
+        yield from (f"- {_text(note)}" for note in notes)
+        yield ""
+    yield from _table(tables.columns(manifest, SHOWN_COLUMNS))
     if len(manifest.columns) > SHOWN_COLUMNS:
         yield ""
         yield f"And {len(manifest.columns) - SHOWN_COLUMNS} more, all of them in `manifest.json`."
 
 
-_PURPOSES = {"train": "learn from", "validation": "stop by", "test": "test once"}
-
-
-def _column(column: Column) -> tuple[str, ...]:
-    seen = column.statistics
-    figures = (
-        ("", "", "", "")
-        if seen is None
-        else tuple(f"{value:.4g}" for value in (seen.minimum, seen.mean, seen.maximum, seen.std))
-    )
-    return (_code(column.name), *figures, "allowed" if column.missing_allowed else "refused")
-
-
 def _figures(manifest: Manifest) -> Iterator[str]:
-    yield "## Figures on the held-out test split"
+    table = tables.figures(manifest)
+    yield f"## {table.caption}"
     yield ""
-    rows = ((name, f"{value:.4g}") for name, value in manifest.metrics.items())
-    yield from _table(("figure", "value"), rows)
+    yield from _table(table)
 
 
-def _training(fit: Fit, curves: str) -> Iterator[str]:
+def _calibration(manifest: Manifest) -> Iterator[str]:
+    if (found := tables.calibration(manifest)) is not None:
+        note, table = found
+        yield "## Calibration"
+        yield ""
+        yield _text(note)
+        yield ""
+        yield from _table(table)
+
+
+def _training(manifest: Manifest, fit: Fit, picture: str) -> Iterator[str]:
     yield "## Training"
     yield ""
-    yield describe(fit)
+    yield curves.describe(fit)
     yield ""
-    yield f"![training and validation curves]({curves})"
+    yield f"![training and validation curves]({picture})"
     yield ""
-    settings = fit.configuration.model_dump(mode="json")
-    yield from _table(
-        ("setting", "value"),
-        (
-            (f"{section}.{name}", _value(value))
-            for section, values in settings.items()
-            for name, value in values.items()
-        ),
-    )
+    yield from _table(tables.configuration((manifest.training or {}).get("configuration", {})))
 
 
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _proved(certificate: Certificate) -> Iterator[str]:
-    machine = certificate.machine
+def _proved(manifest: Manifest, certificate: Certificate) -> Iterator[str]:
     yield "## Proved"
     yield ""
-    yield (
-        f"On {machine.processor} ({machine.architecture}), {machine.threads} thread(s), with "
-        f"{', '.join(f'{name} {version}' for name, version in machine.versions.items())}; "
-        "`lockstep verify` proves it again where it is run."
-    )
+    yield _text(tables.proved_on(certificate))
     yield ""
-    yield from _table(
-        ("what", "of", "measured", "verdict"),
-        ((row.claim, _code(row.subject), row.measured, row.verdict) for row in claims(certificate)),
-    )
+    yield from _table(tables.proved(manifest, certificate))
 
 
 def _use(manifest: Manifest) -> Iterator[str]:
@@ -139,13 +115,28 @@ def _use(manifest: Manifest) -> Iterator[str]:
     yield "```"
 
 
+def _text(text: str) -> str:
+    """Text in which nothing is markup."""
+    return _MARKUP.sub(r"\\\g<0>", line(text))
+
+
 def _code(text: str) -> str:
-    return f"`{text}`"
+    """A code span, fenced by more backticks than the text has in a row."""
+    plain = line(text)
+    longest = max(map(len, re.findall("`+", plain)), default=0)
+    fence = "`" * (longest + 1)
+    blank = " " if longest or not plain else ""
+    return f"{fence}{blank}{plain}{blank}{fence}"
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(columns)} |"
-    yield f"|{'---|' * len(columns)}"
-    for row in rows:
-        cells = (cell.replace("|", "\\|") for cell in row)
+def _table(table: Table) -> Iterator[str]:
+    yield f"| {' | '.join(map(_text, table.heads))} |"
+    yield f"|{'---|' * len(table.heads)}"
+    for row in table.rows:
+        cells = (_cell(cell, code=place in table.code) for place, cell in enumerate(row))
         yield f"| {' | '.join(cells)} |"
+
+
+def _cell(text: str, *, code: bool) -> str:
+    # A table's bars are found before code is, and a backslash before one has two readings there.
+    return _code(text) if code and text and "|" not in text else _text(text)

@@ -11,14 +11,19 @@ class Epoch:
     """One point of the training curves: both splits measured in eval mode after the epoch.
 
     Eval mode on both, because dropout raises the loss that is seen while learning and so hides the
-    gap to the validation loss.
+    gap to the validation loss. Validation is measured whole; a training split of more than 5,000
+    rows by two rows in five, at least 5,000 and at most 20,000, drawn once by the seed
+    (`train.rows.curve_rows`). Rows count as they do in the loss that is learned from: by their own
+    weights and by those of their classes, where there are any; labels are not smoothed. Where the
+    weights are averaged, the averaged network is measured.
 
     Attributes:
         number: from 1.
         learning_rate: of the epoch's first step.
         train_loss: cross-entropy in nats, or mean squared error of the standardised target.
         validation_loss: the same on the validation split.
-        train_score: accuracy, or rmse in the target's own units.
+        train_score: accuracy (of balanced classes, where they are weighted so), or rmse in the
+            target's own units.
         validation_score: the same on the validation split.
         seconds: the epoch took, both measurements included.
     """

@@ -2,68 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import f1_score
 from torch import Tensor, nn
 from torch.nn import functional
 
-from train.data.dataset import Split
+from lockstep.errors import InvalidSetting
+from train.data.dataset import Dataset, Split
+from train.metrics import Metrics, Values, classification_metrics, regression_metrics
+from train.network.answer import Probabilities
 from train.network.network import Network
 from train.network.standardisation import Rescaling
 
 EVALUATION_ROWS = 8192
 """Rows of one evaluation batch: large, because eval mode has no reason to keep it small."""
-
-
-@dataclass(frozen=True)
-class ClassificationMetrics:
-    """Measured on one split in eval mode.
-
-    Attributes:
-        rows: how many rows were measured.
-        accuracy: share of the rows whose most probable class is the right one.
-        log_loss: mean negative log probability of the right class, in nats.
-        macro_f1: F1 of each class that occurs or is predicted, averaged with equal weight.
-    """
-
-    rows: int
-    accuracy: float
-    log_loss: float
-    macro_f1: float
-
-    def as_dict(self) -> dict[str, float]:
-        """The figures by name."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class RegressionMetrics:
-    """Measured on one split in eval mode, in the target's own units.
-
-    Attributes:
-        rows: how many rows were measured.
-        rmse: root of the mean squared error.
-        mae: mean absolute error.
-        r2: share of the target's variance that is explained; None where the split has no variance.
-    """
-
-    rows: int
-    rmse: float
-    mae: float
-    r2: float | None
-
-    def as_dict(self) -> dict[str, float]:
-        """The figures by name, without those that are undefined."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
-
-
-Metrics = ClassificationMetrics | RegressionMetrics
 
 
 @contextmanager
@@ -80,28 +38,104 @@ def inference(module: nn.Module) -> Iterator[None]:
 
 
 def outputs(network: Network, features: Tensor) -> Tensor:
-    """The network's outputs ``[n, n_outputs]`` for ``[n, d]`` features, in eval mode."""
+    """The members' outputs ``[members, n, n_outputs]`` for ``[n, d]`` features, in eval mode."""
     with inference(network):
-        return torch.cat([network(rows) for rows in torch.split(features, EVALUATION_ROWS)])
+        return torch.cat([network(rows) for rows in torch.split(features, EVALUATION_ROWS)], dim=1)
 
 
-def loss_and_score(network: Network, features: Tensor, targets: Tensor) -> tuple[float, float]:
+def temperature_of(network: Network) -> Tensor:
+    """The buffer ``[]`` that holds a classifier's temperature.
+
+    Raises:
+        InvalidSetting: the network is a regression.
+    """
+    if not isinstance(network.answer, Probabilities):
+        raise InvalidSetting(
+            f"Expected a classifier, got a {network.task}: it answers no probabilities, and so has "
+            "no temperature to calibrate."
+        )
+    return network.answer.temperature
+
+
+def averaged_log_probabilities(logits: Tensor, temperature: float) -> Tensor:
+    """The log of the members' averaged probabilities, in float64.
+
+    Args:
+        logits: ``[members, n, n_classes]``.
+        temperature: by which each member's logits are divided (Guo et al. 2017).
+
+    Returns:
+        ``[n, n_classes]``; finite even where a float32 probability is 0.
+    """
+    each = functional.log_softmax(logits.double() / temperature, dim=2)
+    if len(each) == 1:
+        return each[0]
+    return torch.logsumexp(each, dim=0) - math.log(len(each))
+
+
+def loss_and_score(
+    network: Network, features: Tensor, targets: Tensor, weights: Tensor | None = None
+) -> tuple[float, float]:
     """One point of the training curves: loss and accuracy, or loss and rmse.
 
-    The loss is the plain one, without label smoothing: cross-entropy in nats, or the mean squared
-    error of the standardised target; the rmse is in the target's own units.
+    The loss is that of the answer, the members' average, and the plain one, without label
+    smoothing: cross-entropy in nats, or the mean squared error of the standardised target; the
+    rmse is in the target's own units.
 
     Args:
         network: is evaluated in eval mode, whatever mode it is in.
         features: ``[n, d]``.
         targets: class indices ``[n]``, or standardised targets ``[n, 1]``.
+        weights: ``[n]`` ≥ 0, how much a row counts; None where all do alike.
     """
-    predicted = outputs(network, features).double()
+    answered = outputs(network, features)
     if isinstance(network.answer, Rescaling):
-        loss = functional.mse_loss(predicted, targets.double()).item()
+        errors = answered.double().mean(dim=0) - targets.double()
+        loss = _mean(errors.square()[:, 0], weights)
         return loss, loss**0.5 * network.answer.scale.item()
-    right = predicted.argmax(dim=1) == targets
-    return functional.cross_entropy(predicted, targets).item(), right.double().mean().item()
+    logs = averaged_log_probabilities(answered, temperature_of(network).item())
+    right = (logs.argmax(dim=1) == targets).double()
+    return _mean(-logs.gather(1, targets[:, None])[:, 0], weights), _mean(right, weights)
+
+
+def _mean(values: Tensor, weights: Tensor | None) -> float:
+    if weights is None:
+        return values.mean().item()
+    return (values @ weights.double() / weights.double().sum()).item()
+
+
+def log_probabilities(network: Network, split: Split, temperature: float | None = None) -> Values:
+    """What a classifier answers to the rows of a split, as logs ``[n, n_classes]``.
+
+    Args:
+        network: is evaluated in eval mode and handed back in the mode that it was in.
+        split: the rows.
+        temperature: another one than the network's own.
+    """
+    chosen = temperature_of(network).item() if temperature is None else temperature
+    return _numpy(averaged_log_probabilities(outputs(network, features_of(network, split)), chosen))
+
+
+def predictions(network: Network, split: Split) -> Values:
+    """What a regression answers to the rows of a split ``[n]``, in the target's own unit.
+
+    Args:
+        network: is evaluated in eval mode and handed back in the mode that it was in.
+        split: the rows.
+    """
+    answer = cast("Rescaling", network.answer)
+    standardised = outputs(network, features_of(network, split)).double().mean(dim=0)[:, 0]
+    return _numpy(answer.mean.double() + answer.scale.double() * standardised)
+
+
+def features_of(network: Network, split: Split) -> Tensor:
+    """A split's features ``[n, d]`` where the network is."""
+    return torch.tensor(split.features, device=next(network.parameters()).device)
+
+
+def _numpy(values: Tensor) -> NDArray[np.float64]:
+    array: NDArray[np.float64] = values.cpu().numpy()
+    return array
 
 
 def evaluate(network: Network, split: Split) -> Metrics:
@@ -110,28 +144,35 @@ def evaluate(network: Network, split: Split) -> Metrics:
     Args:
         network: is evaluated in eval mode and handed back in the mode that it was in.
         split: features in the user's own units; targets as class indices, or in their own units.
+
+    Raises:
+        InvalidSetting: all of the split's weights are 0.
     """
-    predicted = outputs(network, torch.tensor(split.features)).double()
-    if isinstance(network.answer, Rescaling):
-        answered = network.answer.mean.double() + network.answer.scale.double() * predicted
-        return _regression(answered.numpy()[:, 0], split.targets.astype(np.float64))
-    targets = torch.tensor(split.targets)
-    chosen = predicted.argmax(dim=1)
-    return ClassificationMetrics(
-        rows=len(split),
-        accuracy=(chosen == targets).double().mean().item(),
-        log_loss=functional.cross_entropy(predicted, targets).item(),
-        macro_f1=float(f1_score(split.targets, chosen.numpy(), average="macro", zero_division=0)),
-    )
+    if network.task == "regression":
+        return regression_metrics(predictions(network, split), split.targets, split.weights)
+    return classification_metrics(log_probabilities(network, split), split.targets, split.weights)
 
 
-def _regression(predicted: NDArray[np.float64], targets: NDArray[np.float64]) -> RegressionMetrics:
-    errors = predicted - targets
-    squares = float(errors @ errors)
-    spread = float(((targets - targets.mean()) ** 2).sum())
-    return RegressionMetrics(
-        rows=len(targets),
-        rmse=(squares / len(targets)) ** 0.5,
-        mae=float(np.abs(errors).mean()),
-        r2=1 - squares / spread if spread else None,
+def baseline(dataset: Dataset) -> Metrics:
+    """The figures on the test split of the answer that looks at no column.
+
+    It is the training split's mean; or the share of each class in it, each class counted once
+    more, so that none is impossible. What a network adds is what it is better by.
+
+    Args:
+        dataset: of whose training split not all weights are 0.
+
+    Raises:
+        InvalidSetting: all weights of the test split are 0.
+    """
+    train, test = dataset.train, dataset.test
+    if dataset.classes is None:
+        mean = np.average(train.targets.astype(np.float64), weights=train.weights)
+        return regression_metrics(np.full(len(test), mean), test.targets, test.weights)
+    weights = np.ones(len(train)) if train.weights is None else train.weights.astype(np.float64)
+    relative = weights / weights.mean()
+    counts = np.bincount(train.targets, weights=relative, minlength=len(dataset.classes)) + 1
+    logs = np.log(counts / counts.sum())
+    return classification_metrics(
+        np.broadcast_to(logs, (len(test), len(logs))), test.targets, test.weights
     )

@@ -4,43 +4,42 @@ from __future__ import annotations
 
 import copy
 import logging
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from onnx import ModelProto
 from torch import nn
 
 from lockstep.artifact.columns import FeatureArray
 from lockstep.artifact.folder import ONNX, TORCHSCRIPT, Artifact, check_writable
 from lockstep.artifact.golden import Golden, golden_features
-from lockstep.artifact.manifest import Manifest, Tensor
 from lockstep.engine.torchscript import freeze
 from lockstep.errors import Disproved
-from lockstep.proof.certificate import Certificate, versions
+from lockstep.proof.certificate import Certificate
 from lockstep.seal import seal
+from train.calibrate import Calibration
 from train.card import write_card
 from train.data.dataset import Dataset
-from train.evaluate import Metrics
+from train.facts import INPUT, describe, output_of
 from train.fit import Fit
+from train.metrics import Metrics
 from train.network.digest import state_digest
 from train.network.network import Answering, Network
-from train.report import draw_curves
+from train.parity import Answer, measure_parity, nonsense
+from train.report.page import write_page
+from train.report.plots import draw_curves
 
 OPSET = 18
-INPUT = "features"
 SAMPLE_ROWS = 4
 """Rows of the sample: a batch of one would fix the size of the batch in the graph."""
 
 CARD = "card.md"
 CURVES = "report/curves.png"
+PAGE = "report/index.html"
 
 _EXPORTER_LOGGERS = ("torch.onnx._internal.exporter._registration", "onnxscript")
 
@@ -57,95 +56,76 @@ def export(
     models: Path,
     name: str,
     version: int | None = None,
+    calibration: Calibration | None = None,
 ) -> tuple[Artifact, Certificate]:
     """Export a fitted network from a deep copy in eval mode, prove the files, and seal them.
 
     Args:
         fit: the network, its configuration and its curves; the network's state is left untouched.
-        dataset: what it was fitted to; the training split describes the columns.
+        dataset: what it was fitted to; parity is measured on every row of its test split.
         metrics: measured on the held-out test split.
         models: the repository.
         name: the model's name.
         version: its number; the next one where it is None.
+        calibration: what came of calibrating the network; None where nobody tried.
 
     Returns:
         The artifact, and what was proved about it.
 
     Raises:
         NetworkChanged: where the live network's state digest is another one afterwards.
-        Disproved: where the files contradict inference mode; nothing is written then.
+        Disproved: where the files contradict inference mode, or the eager network on a row of the
+            test split; nothing is written then.
         InvalidSetting: for a wrong name, or a repository that cannot be written.
         AlreadyExists: where the version that was asked for is there.
     """
     check_writable(models, name)
     before = state_digest(fit.network)
-    manifest = describe(fit, dataset, metrics, name)
+    output = output_of(dataset)
     features = golden_features(
-        manifest.columns, dataset.train.features, fit.configuration.training.seed
+        dataset.columns, dataset.train.features, fit.configuration.training.seed
     )
-    files, reference = _model_files(fit.network, features, manifest.outputs[0].name)
+    eager = _eager(fit.network)
+    files = _model_files(fit.network, features[:SAMPLE_ROWS], output.name)
     if state_digest(fit.network) != before:
         raise NetworkChanged(
             "Expected the export to leave the network as it was, however its state digest is "
             "another one now; discard this network, and export from a deep copy in eval mode."
         )
+    rows = {"every row of the test split": dataset.test.features}
+    if (spoiled := nonsense(dataset.columns, dataset.test.features)) is not None:
+        rows["rows whose codes mean nothing"] = spoiled
+    parity = measure_parity(eager, files, output, dataset.task, rows)
     return seal(
         models,
-        manifest,
+        describe(fit, dataset, metrics, name, calibration=calibration, parity=parity),
         files,
-        Golden(features, reference),
+        Golden(features, {output.name: eager(features)}),
         papers=lambda numbered, certificate: {
             CARD: write_card(numbered, certificate, fit, CURVES).encode(),
-            CURVES: _curves(fit),
+            CURVES: draw_curves(fit),
+            PAGE: write_page(numbered, certificate, fit, dataset).encode(),
         },
         version=version,
     )
 
 
-def describe(fit: Fit, dataset: Dataset, metrics: Metrics, name: str) -> Manifest:
-    """The manifest of a fitted network; the version is set when it is sealed."""
-    width = len(dataset.classes) if dataset.classes is not None else 1
-    output = "prediction" if dataset.classes is None else "probabilities"
-    return Manifest(
-        name=name,
-        version=1,
-        task=dataset.task,
-        origin="trained",
-        created=datetime.now(UTC).replace(microsecond=0),
-        columns=dataset.columns,
-        classes=dataset.classes,
-        target=dataset.target_name,
-        inputs=(Tensor(name=INPUT, datatype="FP32", shape=(-1, len(dataset.column_names))),),
-        outputs=(Tensor(name=output, datatype="FP32", shape=(-1, width)),),
-        training={
-            "source": dataset.name,
-            "rows": {
-                "train": len(dataset.train),
-                "validation": len(dataset.validation),
-                "test": len(dataset.test),
-            },
-            "configuration": fit.configuration.model_dump(mode="json"),
-            "epochs": len(fit.history),
-            "best_epoch": fit.best_epoch,
-            "parting_epoch": fit.parting_epoch,
-        },
-        metrics=metrics.as_dict(),
-        tools=versions(),
-    )
+def _eager(network: Network) -> Answer:
+    """What a deep copy of the network answers in eval mode, computed by one thread."""
+    served = Answering(copy.deepcopy(network)).cpu().eval()
+
+    def answer(features: FeatureArray) -> FeatureArray:
+        with _one_thread(), torch.inference_mode():
+            answered: FeatureArray = served(torch.tensor(features)).numpy()
+        return answered
+
+    return answer
 
 
-def _model_files(
-    network: Network, features: FeatureArray, output: str
-) -> tuple[dict[str, bytes], dict[str, NDArray[Any]]]:
-    """Both model files, and the eager network's own answers to the golden rows."""
-    served = Answering(copy.deepcopy(network)).eval()
-    sample = np.ascontiguousarray(features[:SAMPLE_ROWS])
-    with _one_thread(), torch.inference_mode():
-        reference = {output: served(torch.from_numpy(features)).numpy()}
-    return {
-        ONNX: to_onnx(served, sample, output),
-        TORCHSCRIPT: freeze(served, sample),
-    }, reference
+def _model_files(network: Network, sample: FeatureArray, output: str) -> dict[str, bytes]:
+    served = Answering(copy.deepcopy(network)).cpu().eval()
+    sample = np.ascontiguousarray(sample)
+    return {ONNX: to_onnx(served, sample, output), TORCHSCRIPT: freeze(served, sample)}
 
 
 def to_onnx(module: nn.Module, sample: FeatureArray, output: str) -> bytes:
@@ -211,10 +191,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _curves(fit: Fit) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "curves.png"
-        draw_curves(fit, path)
-        return path.read_bytes()

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch import Tensor
 
 from lockstep.errors import InvalidSetting
+from train.checkpoint import Checkpoint, Stateful, origin_of
 from train.configuration.configuration import Configuration
-from train.configuration.training import TrainingConfiguration
 from train.curves import Epoch, parting_epoch
-from train.data.dataset import Dataset, Split
+from train.data.dataset import Dataset
+from train.devices import computing_with, device_of, threads_for
 from train.evaluate import loss_and_score
+from train.gradients import bound_gradients, forget_gradients
+from train.keeper import Clock, Keeper
+from train.learner import Learner
 from train.network.network import Network
-from train.network.standardisation import Rescaling
-from train.optimiser import adam, schedule
-from train.randomness import Batches, RandomStream
+from train.network.norm import clip_norms
+from train.randomness import RandomStream
+from train.rows import Parts, Rows
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+Told = Callable[[Epoch], None]
 
 
 class Diverged(InvalidSetting):
@@ -38,15 +39,20 @@ class Fit:
     """A fitted network and how it came to be.
 
     Attributes:
-        network: with the weights of the best epoch, in eval mode.
+        network: with the weights of the best epoch, in eval mode, on the CPU.
         configuration: what it was fitted with, the seed included.
         history: the training curves.
         best_epoch: number of the epoch with the lowest validation loss.
         parting_epoch: where the curves part, or None where they do not (`train.curves`).
         stopped_early: the validation loss had not improved for ``patience`` epochs.
         interrupted: a person stopped it; the best epoch until then is kept.
-        seconds: it took.
+        seconds: it took, those before it was resumed included.
         threads: torch computed with.
+        members: networks that the fitted one is made of.
+        device: ``cpu`` or ``cuda``.
+        precision: ``float32``, or ``bfloat16`` where matrix products were computed in it.
+        processes: that fitted together.
+        leads: whether this process is the one that writes; the only one, or the first.
     """
 
     network: Network
@@ -58,6 +64,11 @@ class Fit:
     interrupted: bool
     seconds: float
     threads: int
+    members: int = 1
+    device: str = "cpu"
+    precision: str = "float32"
+    processes: int = 1
+    leads: bool = True
 
     @property
     def best(self) -> Epoch:
@@ -66,58 +77,45 @@ class Fit:
 
     @property
     def score_name(self) -> str:
-        """What an epoch's score is: ``accuracy``, or ``rmse`` in the target's own units."""
-        return "accuracy" if self.network.task == "classification" else "rmse"
+        """What an epoch's score is: an accuracy, or ``rmse`` in the target's own units."""
+        if self.network.task == "regression":
+            return "rmse"
+        balanced = self.configuration.training.class_weight == "balanced"
+        return "balanced accuracy" if balanced else "accuracy"
 
 
-@dataclass(frozen=True)
-class Rows:
-    """A split as the loss wants it: targets ``[n]`` as indices, or ``[n, 1]`` standardised."""
+def train_step(learner: Learner, rows: Rows, batch: Tensor) -> Tensor:
+    """Learn from one batch, and return the loss that was learned from.
 
-    features: Tensor
-    targets: Tensor
-
-    @classmethod
-    def of(cls, split: Split, network: Network) -> Rows:
-        """The rows of a split for a network, whose buffers standardise a regression's target."""
-        targets = torch.tensor(split.targets)
-        if isinstance(network.answer, Rescaling):
-            targets = ((targets - network.answer.mean) / network.answer.scale).unsqueeze(1)
-        return cls(torch.tensor(split.features), targets)
-
-
-@dataclass
-class Learner:
-    """The network and everything that changes it."""
-
-    network: Network
-    loss: Loss
-    optimizer: Optimizer
-    schedule: LRScheduler
-    gradient_clip: float
-    batches: Batches
-    masks: RandomStream
-
-
-def train_step(learner: Learner, features: Tensor, targets: Tensor) -> Tensor:
-    """Learn from one batch, and return the loss that was learned from."""
-    learner.optimizer.zero_grad(set_to_none=True)
-    loss = learner.loss(learner.network(features), targets)
-    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it without annotations
+    Args:
+        learner: changed in place.
+        rows: the training split.
+        batch: numbers of the batch's rows, those of all processes.
+    """
+    mine = learner.device.share(batch)
+    seen = rows.take(mine)
+    forget_gradients(learner.parameters)
+    loss = learner.loss(learner.module(seen.features), seen.targets, seen.weights)
+    if len(mine) != len(batch):  # the mean over processes is then the mean over the batch's rows
+        loss = loss * (len(mine) * learner.device.ranks / len(batch))
+    learner.device.backward(loss)
     if learner.gradient_clip:
-        nn.utils.clip_grad_norm_(learner.network.parameters(), learner.gradient_clip)
+        bound_gradients(learner.parameters, learner.gradient_clip)
     learner.optimizer.step()
     learner.schedule.step()
+    if learner.max_norm:
+        clip_norms(learner.network, learner.max_norm)
+    if learner.average is not None:
+        learner.average.update()
     return loss.detach()
 
 
 def train_epoch(learner: Learner, rows: Rows) -> float:
     """Learn from every row once, and return the mean loss that was learned from."""
-    learner.network.train()
+    learner.module.train()
     with learner.masks.drawn():
         losses = [
-            train_step(learner, rows.features[batch], rows.targets[batch])
-            for batch in learner.batches
+            train_step(learner, rows, batch.to(rows.features.device)) for batch in learner.batches
         ]
     return torch.stack(losses).mean().item()
 
@@ -126,63 +124,96 @@ def fit(
     configuration: Configuration,
     dataset: Dataset,
     *,
-    on_epoch: Callable[[Epoch], None] | None = None,
+    on_epoch: Told | None = None,
+    checkpoint: Path | None = None,
+    resume: bool = False,
 ) -> Fit:
     """Fit a network to the training split and keep the epoch that is best on the validation split.
 
-    The same configuration and dataset give the same weights, bit for bit, on the same machine,
-    whatever else draws random numbers. The caller's random state and threads are left as they were.
-    Ctrl-C ends the fit and keeps what it has.
+    On the CPU the same configuration and dataset give the same weights, bit for bit, on the same
+    machine, whatever else draws random numbers, and however often the fit was interrupted and
+    resumed. The caller's random state and threads are left as they were. Ctrl-C ends the fit and
+    keeps what it has. Under ``torchrun`` all processes fit together, each with its share of every
+    batch, and end with the same network.
 
     Args:
         configuration: the network and how it is trained.
         dataset: its test split is not looked at.
-        on_epoch: is told of each epoch when it is over.
+        on_epoch: is told of each epoch when it is over, in the leading process.
+        checkpoint: a folder in which the fit is kept while it goes on.
+        resume: go on where the checkpoint ends, instead of beginning anew and replacing it.
 
     Raises:
         Diverged: a loss is not a finite number.
+        InvalidSetting: a device that is not there, settings that do not go with the data, a
+            checkpoint of another fit, or none to resume from.
+        Unreadable: the checkpoint is missing or damaged.
         KeyboardInterrupt: before the first epoch was over.
     """
-    training = configuration.training
-    started = time.perf_counter()
-    with _threads(training.threads):
-        learner = _learner(configuration, dataset)
-        network = learner.network
-        train, validation = Rows.of(dataset.train, network), Rows.of(dataset.validation, network)
-        keeper = _Keeper(network)
-        try:
-            while len(keeper.history) < training.epochs and not keeper.stalled(training.patience):
-                epoch = _epoch(len(keeper.history) + 1, learner, train, validation)
-                keeper.take(epoch)
-                if on_epoch is not None:
-                    on_epoch(epoch)
-            interrupted = False
-        except KeyboardInterrupt:
-            if not keeper.history:
-                raise
-            interrupted = True
-        keeper.restore()
+    if resume and checkpoint is None:
+        raise InvalidSetting("To resume, name the folder of the checkpoint.")
+    clock, training = Clock(), configuration.training
+    device, keeper = device_of(training), Keeper(training.epochs, training.patience)
+    masks = RandomStream(training.seed, device.torch_device)
+    with masks.drawn():
+        network = Network.of(configuration, dataset)
+    threads = threads_for(training, network)
+    fitted = copy.deepcopy(network)  # neither wrapped nor moved: it gets the best weights
+    with computing_with(threads):
+        parts = Parts.of(dataset, network, training, device.torch_device)
+        learner = Learner.of(network, configuration, len(parts.train), masks, device)
+        after_epoch = [on_epoch] if on_epoch is not None and device.leads else []
+        if checkpoint is not None:
+            origin = origin_of(configuration, dataset, device, threads)
+            kept: dict[str, Stateful] = {"learner": learner, "keeper": keeper, "clock": clock}
+            file = Checkpoint(checkpoint, origin, kept, device)
+            if resume:
+                file.resume()
+            after_epoch.insert(0, lambda _: file.keep(over=keeper.over))
+        interrupted = _train(learner, parts, keeper, after_epoch)
+    keeper.restore(fitted)
+    history = tuple(keeper.history)
     return Fit(
-        network=network,
+        network=fitted,
         configuration=configuration,
-        history=tuple(keeper.history),
+        history=history,
         best_epoch=keeper.best_epoch,
-        parting_epoch=parting_epoch(keeper.history, training.parting_tolerance),
-        stopped_early=not interrupted and len(keeper.history) < training.epochs,
+        parting_epoch=parting_epoch(history, training.parting_tolerance),
+        stopped_early=keeper.stopped_early and not interrupted,
         interrupted=interrupted,
-        seconds=time.perf_counter() - started,
-        threads=training.threads,
+        seconds=clock.seconds,
+        threads=threads,
+        members=configuration.network.members,
+        device=device.name,
+        precision=device.precision,
+        processes=device.ranks,
+        leads=device.leads,
     )
 
 
-def _epoch(number: int, learner: Learner, train: Rows, validation: Rows) -> Epoch:
-    """Train for an epoch, then measure both splits."""
+def _train(learner: Learner, parts: Parts, keeper: Keeper, after_epoch: Sequence[Told]) -> bool:
+    """Train epoch after epoch until the fit is over, and return whether a person ended it."""
+    try:
+        while not keeper.over:
+            epoch = _epoch(len(keeper.history) + 1, learner, parts)
+            keeper.take(epoch, learner.measured)
+            for told in after_epoch:
+                told(epoch)
+    except KeyboardInterrupt:
+        if not keeper.history:
+            raise
+        return True
+    return False
+
+
+def _epoch(number: int, learner: Learner, parts: Parts) -> Epoch:
+    """Train for an epoch, then measure both splits; what the leading process measures counts."""
     started = time.perf_counter()
     learning_rate = float(learner.schedule.get_last_lr()[0])
-    learned = train_epoch(learner, train)
-    train_loss, train_score = loss_and_score(learner.network, train.features, train.targets)
-    validation_loss, validation_score = loss_and_score(
-        learner.network, validation.features, validation.targets
+    learned = train_epoch(learner, parts.train)
+    measured = (learned, *_measured(learner, parts)) if learner.device.leads else ()
+    learned, train_loss, train_score, validation_loss, validation_score = learner.device.agreed(
+        measured
     )
     if not all(map(math.isfinite, (learned, train_loss, validation_loss))):
         raise Diverged(
@@ -201,69 +232,9 @@ def _epoch(number: int, learner: Learner, train: Rows, validation: Rows) -> Epoc
     )
 
 
-class _Keeper:
-    """Keeps the curves, and the weights of the epoch with the lowest validation loss."""
-
-    def __init__(self, network: Network) -> None:
-        self.history: list[Epoch] = []
-        self.best_epoch = 0
-        self._network = network
-        self._lowest = math.inf
-        self._weights: dict[str, Tensor] = {}
-
-    def take(self, epoch: Epoch) -> None:
-        """Add an epoch that is over."""
-        if epoch.validation_loss < self._lowest:
-            self._lowest, self.best_epoch = epoch.validation_loss, epoch.number
-            self._weights = {
-                name: value.clone() for name, value in self._network.state_dict().items()
-            }
-        self.history.append(epoch)
-
-    def stalled(self, patience: int) -> bool:
-        """Whether as many epochs as the patience lasts have passed since the best one."""
-        return bool(patience) and len(self.history) - self.best_epoch >= patience
-
-    def restore(self) -> None:
-        """Give the network the best epoch's weights, for good: in eval mode."""
-        self._network.load_state_dict(self._weights)
-        self._network.eval()
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _learner(configuration: Configuration, dataset: Dataset) -> Learner:
-    training = configuration.training
-    stream = RandomStream(training.seed)
-    with stream.drawn():
-        network = Network.of(configuration, dataset)
-    batches = Batches(
-        len(dataset.train),
-        training.batch_size,
-        seed=training.seed,
-        batch_norm=configuration.network.batch_norm,
+def _measured(learner: Learner, parts: Parts) -> tuple[float, ...]:
+    return tuple(
+        figure
+        for rows in (parts.sample, parts.validation)
+        for figure in loss_and_score(learner.measured, rows.features, rows.targets, rows.weights)
     )
-    optimizer = adam(network, training)
-    return Learner(
-        network=network,
-        loss=_loss(network, training),
-        optimizer=optimizer,
-        schedule=schedule(optimizer, training, steps=training.epochs * len(batches)),
-        gradient_clip=training.gradient_clip,
-        batches=batches,
-        masks=stream,
-    )
-
-
-def _loss(network: Network, training: TrainingConfiguration) -> Loss:
-    if network.task == "regression":
-        return functional.mse_loss
-    return partial(functional.cross_entropy, label_smoothing=training.label_smoothing)

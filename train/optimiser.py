@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from torch import nn
-from torch.optim import Adam, AdamW, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import (
     ConstantLR,
     CosineAnnealingLR,
@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import (
     OneCycleLR,
 )
 
+from train.adam import LeanAdam
 from train.configuration.training import TrainingConfiguration
 
 # OneCycleLR computes its turning points from the number of steps: with fewer, they fall together.
@@ -20,19 +21,22 @@ FEWEST_CYCLE_STEPS = 10
 def adam(network: nn.Module, training: TrainingConfiguration) -> Optimizer:
     """AdamW, or Adam with L2, over the network's parameters (`TrainingConfiguration.decay`)."""
     if training.decay == "l2":
-        return Adam(
+        return LeanAdam(
             network.parameters(),
-            lr=training.learning_rate,
+            learning_rate=training.learning_rate,
             weight_decay=training.weight_decay,
-            fused=True,
+            decoupled=False,
         )
-    # Biases and BatchNorm's scale and shift are vectors: pulled to zero they regularise nothing.
-    parameters = list(network.parameters())
+    # Biases, BatchNorm's scale and shift, the embedding of a rare category, a frequency: pulled to
+    # zero they regularise nothing.
+    weights = [layer.weight for layer in network.modules() if isinstance(layer, nn.Linear)]
+    decayed = set(map(id, weights))
+    others = [parameter for parameter in network.parameters() if id(parameter) not in decayed]
     groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": training.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": weights, "weight_decay": training.weight_decay},
+        {"params": others, "weight_decay": 0.0},
     ]
-    return AdamW(groups, lr=training.learning_rate, fused=True)
+    return LeanAdam(groups, learning_rate=training.learning_rate, decoupled=True)
 
 
 def schedule(optimizer: Optimizer, configuration: TrainingConfiguration, steps: int) -> LRScheduler:

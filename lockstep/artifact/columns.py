@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -13,6 +14,12 @@ FeatureArray = NDArray[np.float32]
 Kind = Literal["numeric", "categorical", "boolean"]
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+
+# The words that a boolean column takes, in any case, besides true, false, 1 and 0 themselves.
+TRUTHS = {
+    **dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True),
+    **dict.fromkeys(("false", "f", "no", "n", "off", "0"), False),
+}
 
 
 class Statistics(BaseModel):
@@ -37,10 +44,12 @@ class Column(BaseModel):
         unit: the unit of a numeric column, where it is known.
         vocabulary: the categories in the order of their codes.
         missing_allowed: whether training had missing values here.
+        missing_words: words that stood for a missing value in the source, wherever a raw value is
+            text; None always means missing.
         unknown_allowed: whether a category that training never saw has a code: the one after the
             vocabulary's last.
-        statistics: of a numeric column in the training split.
-        frequencies: share of each category in the training split.
+        statistics: of a numeric or boolean column in the training split.
+        frequencies: share of each category, or of true and false, in the training split's values.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,9 +59,22 @@ class Column(BaseModel):
     unit: str | None = None
     vocabulary: tuple[str, ...] | None = None
     missing_allowed: bool = False
+    missing_words: tuple[str, ...] = ()
     unknown_allowed: bool = False
     statistics: Statistics | None = None
     frequencies: dict[str, float] | None = None
+
+    @cached_property
+    def codes(self) -> dict[str, int]:
+        """The code of each category."""
+        return {word: code for code, word in enumerate(self.vocabulary or ())}
+
+    @property
+    def largest_code(self) -> int:
+        """The largest whole number that stands for a value of a categorical or boolean column."""
+        if self.kind == "boolean":
+            return 1
+        return len(self.vocabulary or ()) - 1 + self.unknown_allowed
 
 
 def describe_columns(names: Sequence[str], features: FeatureArray) -> tuple[Column, ...]:
@@ -66,16 +88,21 @@ def describe_columns(names: Sequence[str], features: FeatureArray) -> tuple[Colu
 
 
 def _describe(name: str, values: FeatureArray) -> Column:
+    statistics = statistics_of(values)
+    missing = statistics is None or bool(np.isnan(values).any())
+    return Column(name=name, missing_allowed=missing, statistics=statistics)
+
+
+def statistics_of(values: FeatureArray) -> Statistics | None:
+    """What a column held: of ``[n]`` values, NaN where one is missing; None where all are."""
     present = values[~np.isnan(values)].astype(np.float64)
     if not len(present):
-        return Column(name=name, missing_allowed=True)
-    statistics = Statistics(
+        return None
+    quantiles = np.quantile(present, QUANTILES)
+    return Statistics(
         minimum=float(present.min()),
         maximum=float(present.max()),
         mean=float(present.mean()),
         std=float(present.std()),
-        quantiles={f"{q:g}": float(np.quantile(present, q)) for q in QUANTILES},
-    )
-    return Column(
-        name=name, missing_allowed=bool(len(present) < len(values)), statistics=statistics
+        quantiles={f"{q:g}": float(value) for q, value in zip(QUANTILES, quantiles, strict=True)},
     )

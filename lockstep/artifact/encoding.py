@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.artifact.columns import Column, FeatureArray
+from lockstep.artifact.columns import TRUTHS, Column, FeatureArray
 from lockstep.errors import MOST_PROBLEMS, SHOWN_PROBLEMS, InvalidInstances, Problem
 
 NUMBER_TYPES = frozenset({int, float})
@@ -30,7 +30,9 @@ def encode(instances: Sequence[Any], columns: Sequence[Column]) -> FeatureArray:
 
     Args:
         instances: ``n`` rows, each a list of values in column order or an object by column name.
-            A category is its string; None is missing.
+            A category is its string, or the whole number that the string spells; surrounding
+            blanks count for nothing. A boolean is true or false, 1 or 0, or one of the words in
+            ``TRUTHS``. None, and a string among the column's ``missing_words``, is missing.
         columns: the ``d`` columns.
 
     Returns:
@@ -71,9 +73,6 @@ def _to_float32(values: NDArray[np.float64]) -> FeatureArray:
 
 def _encode_each(instances: Sequence[Any], columns: Sequence[Column]) -> FeatureArray:
     problems: list[Problem] = []
-    codes = [
-        {word: code for code, word in enumerate(column.vocabulary or ())} for column in columns
-    ]
     features = np.zeros((len(instances), len(columns)), np.float64)
     for i, instance in enumerate(instances):
         if len(problems) >= MOST_PROBLEMS:
@@ -81,9 +80,9 @@ def _encode_each(instances: Sequence[Any], columns: Sequence[Column]) -> Feature
         values = _values(i, instance, columns, problems)
         for j, value in enumerate(values):
             try:
-                features[i, j] = _encode_value(value, columns[j], codes[j])
+                features[i, j] = _encode_value(value, columns[j])
             except _UnknownCategory as error:
-                hint = _did_you_mean(error.word, codes[j], problems)
+                hint = _did_you_mean(error.word, columns[j].codes, problems)
                 problems.append(Problem(i, columns[j].name, f"{error}{hint}"))
             except ValueError as error:
                 problems.append(Problem(i, columns[j].name, str(error)))
@@ -132,12 +131,20 @@ def _values_by_name(
     return () if unknown or absent else [instance[name] for name in names]
 
 
-def _encode_value(value: Any, column: Column, codes: Mapping[str, int]) -> float:
+def _encode_value(value: Any, column: Column) -> float:
+    if isinstance(value, str):
+        code = column.codes.get(value)
+        if code is not None:
+            return code
+        if value.strip() in column.missing_words:
+            return math.nan
     if value is None:
         return math.nan
-    if column.kind == "categorical":
-        return float(_code(value, codes))
-    return _number(value)
+    if column.kind == "numeric":
+        return _number(value)
+    if isinstance(value, float) and math.isnan(value):
+        return math.nan
+    return _truth(value) if column.kind == "boolean" else _code(value, column)
 
 
 def _number(value: Any) -> float:
@@ -149,14 +156,44 @@ def _number(value: Any) -> float:
         return math.inf
 
 
-def _code(value: Any, codes: Mapping[str, int]) -> int:
-    if not isinstance(value, str):
-        raise ValueError(  # noqa: TRY004 - caught as one
-            f"expected a category as a string, got {_show(value)}"
-        )
-    if value not in codes:
-        raise _UnknownCategory(value, codes)
-    return codes[value]
+def _truth(value: Any) -> float:
+    if isinstance(value, str):
+        truth = TRUTHS.get(value.strip().lower())
+    else:
+        truth = bool(value) if isinstance(value, int | float) and value in (0, 1) else None
+    if truth is None:
+        raise ValueError(f"expected true or false, got {_show(value)}")
+    return float(truth)
+
+
+def _code(value: Any, column: Column) -> int:
+    codes = column.codes
+    word = _word(value, codes)
+    code = codes.get(word.strip())
+    if code is not None:
+        return code
+    if column.unknown_allowed:
+        return len(codes)
+    raise _UnknownCategory(word, codes)
+
+
+def _word(value: Any, codes: Collection[str]) -> str:
+    """The string that names a category; a number names one only where categories are numbers."""
+    match value:
+        case str():
+            return value
+        case bool():
+            word = "true" if value else "false"
+        case int():
+            word = str(value)
+        case float() if value.is_integer():
+            word = str(int(value))
+        case _:
+            word = ""
+    numbered = any(known.lstrip("-").isdecimal() for known in codes)
+    if word in codes or (word and numbered and not isinstance(value, bool)):
+        return word
+    raise ValueError(f"expected a category as a string, got {_show(value)}")
 
 
 class _UnknownCategory(ValueError):
@@ -184,7 +221,8 @@ def check_features(features: FeatureArray, columns: Sequence[Column]) -> None:
 
     Raises:
         InvalidInstances: for an infinity, a NaN where nothing was missing in training, or a code
-            that is not a whole number within the vocabulary.
+            that is not a whole number within the vocabulary (0 or 1 for a boolean), or one beyond
+            it where a category never seen is allowed.
     """
     if np.isfinite(features).all() and all(column.kind == "numeric" for column in columns):
         return
@@ -192,9 +230,9 @@ def check_features(features: FeatureArray, columns: Sequence[Column]) -> None:
     refusing = np.array([not column.missing_allowed for column in columns])
     wrong |= np.isnan(features) & refusing
     for j, column in enumerate(columns):
-        if column.kind == "categorical":
+        if column.kind != "numeric":
             code = features[:, j]
-            whole = (code == np.floor(code)) & (code >= 0) & (code < len(column.vocabulary or ()))
+            whole = (code == np.floor(code)) & (code >= 0) & (code <= column.largest_code)
             wrong[:, j] |= ~whole & ~np.isnan(code)
     if wrong.any():
         places = zip(*(axis[:MOST_PROBLEMS] for axis in np.nonzero(wrong)), strict=True)
@@ -211,10 +249,10 @@ def _wrong(value: np.float32, column: Column) -> str:
         return "expected a value, got none (null or NaN); it was never missing in training"
     if np.isinf(value):
         return "expected a number that float32 can hold, got one beyond ±3.4e38 or an infinity"
-    return (
-        f"expected the code of a category, a whole number from 0 to "
-        f"{len(column.vocabulary or ()) - 1}, got {value:g}"
-    )
+    if column.kind == "boolean":
+        return f"expected 0 or 1, got {value:g}"
+    last = f"{column.largest_code}{' (never seen)' if column.unknown_allowed else ''}"
+    return f"expected the code of a category, a whole number from 0 to {last}, got {value:g}"
 
 
 def encode_nested(instances: Sequence[Any], shape: Sequence[int]) -> FeatureArray:

@@ -75,7 +75,7 @@ def _plain(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def golden_features(columns: Sequence[Column], sample: FeatureArray, seed: int) -> FeatureArray:
-    """Choose golden rows: typical, extreme, and missing where that is allowed.
+    """Choose golden rows: typical, extreme, and where they are allowed never seen and missing.
 
     Args:
         columns: the ``d`` columns, with their statistics.
@@ -88,29 +88,48 @@ def golden_features(columns: Sequence[Column], sample: FeatureArray, seed: int) 
     generator = np.random.default_rng(seed)
     chosen = generator.permutation(len(sample))[:TYPICAL_ROWS]
     typical = sample[np.resize(chosen, TYPICAL_ROWS)]
-    low = np.array([_bound(column, "minimum") for column in columns], np.float32)
-    high = np.array([_bound(column, "maximum") for column in columns], np.float32)
-    extremes = [low, high]
-    for j in generator.permutation(len(columns))[:EXTREME_COLUMNS]:
-        row = typical[j % TYPICAL_ROWS].copy()
-        row[j] = high[j] if j % 2 else low[j]
-        extremes.append(row)
+    low = np.array([_least(column) for column in columns], np.float32)
+    high = np.array([_most(column) for column in columns], np.float32)
+    drawn = generator.permutation(len(columns))[:EXTREME_COLUMNS]
+    unknown = [j for j, column in enumerate(columns) if column.unknown_allowed]
     missing = [j for j, column in enumerate(columns) if column.missing_allowed]
-    for j in missing[:EXTREME_COLUMNS]:
-        row = typical[j % TYPICAL_ROWS].copy()
-        row[j] = np.nan
-        extremes.append(row)
-    if missing:
-        row = typical[0].copy()
-        row[missing] = np.nan
-        extremes.append(row)
-    return np.concatenate([typical, np.stack(extremes)]).astype(np.float32)
+    never_seen = np.array([len(column.vocabulary or ()) for column in columns], np.float32)
+    absent = np.full(len(columns), np.nan, np.float32)
+    special = [
+        low,
+        high,
+        *(_with(typical, [j], high if j % 2 else low) for j in drawn),
+        *_one_each_and_all(typical, unknown, never_seen),
+        *_one_each_and_all(typical, missing, absent),
+    ]
+    return np.concatenate([typical, np.stack(special)]).astype(np.float32)
 
 
-def _bound(column: Column, side: str) -> float:
+def _with(typical: FeatureArray, places: Sequence[int], values: FeatureArray) -> FeatureArray:
+    """A typical row with other values at some columns."""
+    row: FeatureArray = typical[places[0] % TYPICAL_ROWS].copy()
+    row[places] = values[places]
+    return row
+
+
+def _one_each_and_all(
+    typical: FeatureArray, places: Sequence[int], values: FeatureArray
+) -> list[FeatureArray]:
+    """A row for each of the first places that differs there only, and one that does at all."""
+    each = [_with(typical, [j], values) for j in places[:EXTREME_COLUMNS]]
+    return [*each, _with(typical, places, values)] if places else each
+
+
+def _least(column: Column) -> float:
+    return column.statistics.minimum if column.kind == "numeric" and column.statistics else 0.0
+
+
+def _most(column: Column) -> float:
+    if column.kind == "boolean":
+        return 1.0
     if column.kind == "categorical":
-        return 0.0 if side == "minimum" else float(len(column.vocabulary or ()) - 1)
-    return float(getattr(column.statistics, side)) if column.statistics else 0.0
+        return float(max(len(column.vocabulary or ()) - 1, 0))
+    return column.statistics.maximum if column.statistics else 0.0
 
 
 def golden_tensors(shape: Sequence[int], seed: int) -> FeatureArray:

@@ -112,10 +112,11 @@ def max_ulp(left: NDArray[Any], right: NDArray[Any]) -> int:
     integers = {2: np.int16, 4: np.int32, 8: np.int64}[left.dtype.itemsize]
     order = [_ordered(np.ascontiguousarray(array).view(integers)) for array in (left, right)]
     both = np.isfinite(left) & np.isfinite(right)
-    return max((abs(a - b) for a, b in zip(order[0][both], order[1][both], strict=True)), default=0)
+    return int(np.abs(order[0][both] - order[1][both]).max(initial=0))
 
 
 def _ordered(bits: NDArray[Any]) -> NDArray[Any]:
-    wide = bits.astype(object)  # Python integers: a float64's distance can exceed 64 bits
+    # Python integers where it must be: a float64's distance can exceed 64 bits.
+    wide = bits.astype(np.int64 if bits.dtype.itemsize < 8 else object)
     lowest = int(np.iinfo(bits.dtype).min)
     return np.where(bits < 0, lowest - wide, wide)

@@ -8,7 +8,7 @@ from train.configuration.configuration import Configuration
 from train.configuration.network import Activation, NetworkConfiguration
 from train.configuration.section import did_you_mean
 from train.configuration.training import TrainingConfiguration
-from train.network.network import ACTIVATIONS
+from train.network.member import ACTIVATIONS
 
 NAN, INFINITY = float("nan"), float("inf")
 
@@ -63,7 +63,7 @@ def test_a_network_that_makes_no_sense_is_refused_with_a_sentence(settings, sent
         ({"patience": -1}, "training.patience must be greater than or equal to 0"),
         ({"seed": -1}, "training.seed must be greater than or equal to 0"),
         ({"seed": 2**32}, "training.seed must be less than or equal to 4294967295"),
-        ({"threads": 0}, "training.threads must be greater than or equal to 1"),
+        ({"threads": 0}, "training.threads must be auto, or a whole number from 1 to 1024"),
     ],
 )
 def test_a_training_that_makes_no_sense_is_refused_with_a_sentence(settings, sentence):

@@ -58,7 +58,7 @@ def test_column_names_are_single_words(name):
 
 
 def test_class_labels_keep_their_type():
-    digits, wine = built_in("digits", 0).classes, load("wine", seed=0).classes
+    digits, wine = built_in("digits", 0).classes, load("wine", Configuration()).classes
     assert {type(label) for label in digits} == {int}
     assert {type(label) for label in wine} == {str}
 
@@ -122,11 +122,14 @@ def test_an_empty_part_is_refused(part):
         tiny(**{part: none})
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_value_that_is_no_finite_number_is_named_by_row_and_column(value):
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [(np.nan, "expected a value, got none"), (np.inf, "expected a number that float32 can hold")],
+)
+def test_a_value_that_is_no_finite_number_is_named_by_row_and_column(value, sentence):
     features = np.zeros((4, 2), np.float32)
     features[2, 1] = value
-    with pytest.raises(InvalidSetting, match="test row 2 of tiny, column b: expected a finite"):
+    with pytest.raises(InvalidSetting, match=f"test row 2 of tiny, column b: {sentence}"):
         tiny(test=Split(features, np.zeros(4, np.int64)))
 
 

@@ -12,22 +12,31 @@ from train.configuration.configuration import Configuration
 from train.configuration.network import NetworkConfiguration
 from train.data.built_in import built_in
 from train.network.digest import state_digest
-from train.network.network import ACTIVATIONS, Answering, Network
+from train.network.dropout import Dropout
+from train.network.member import ACTIVATIONS
+from train.network.network import Answering, Network
+from train.network.numeric import Numeric
 from train.network.order import check_order
+from train.network.preprocessing import Preprocessing
 from train.network.standardisation import Standardisation
 
 
 def network_of(task="classification", outputs=3, **settings):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
+        standardisation = Standardisation(torch.arange(5.0), torch.arange(5.0) + 1)
+        nothing = (nn.Identity(), nn.Identity())
+        numbers = Numeric(*nothing, standardisation, nn.Identity(), width=5)
         return Network(
             NetworkConfiguration.model_validate({"hidden": (8, 6, 4), **settings}),
-            5,
+            Preprocessing({"numeric": numbers}),
             outputs,
             task,
-            mean=torch.arange(5.0),
-            scale=torch.arange(5.0) + 1,
         )
+
+
+def blocks_of(network):
+    return network.members[0].blocks
 
 
 def layers_of(block):
@@ -36,26 +45,26 @@ def layers_of(block):
 
 def test_a_block_is_linear_batch_norm_activation_dropout():
     network = network_of(dropout=[0.1, 0.2, 0.3], activation="gelu")
-    for block in network.blocks:
-        assert layers_of(block) == [nn.Linear, nn.BatchNorm1d, nn.GELU, nn.Dropout]
-    assert [block.dropout.p for block in network.blocks] == [0.1, 0.2, 0.3]
-    assert [block.linear.out_features for block in network.blocks] == [8, 6, 4]
+    for block in blocks_of(network):
+        assert layers_of(block) == [nn.Linear, nn.BatchNorm1d, nn.GELU, Dropout]
+    assert [block.dropout.p for block in blocks_of(network)] == [0.1, 0.2, 0.3]
+    assert [block.linear.out_features for block in blocks_of(network)] == [8, 6, 4]
 
 
 def test_the_last_block_has_no_dropout_unless_asked_for():
-    assert layers_of(network_of(dropout=0.5).blocks[-1])[-1] is nn.ReLU
-    assert layers_of(network_of(dropout=0.5, output_dropout=0.1).blocks[-1])[-1] is nn.Dropout
+    assert layers_of(blocks_of(network_of(dropout=0.5))[-1])[-1] is nn.ReLU
+    assert layers_of(blocks_of(network_of(dropout=0.5, output_dropout=0.1))[-1])[-1] is Dropout
 
 
 def test_without_batch_norm_and_dropout_none_is_built():
     network = network_of(batch_norm=False, dropout=0.0)
-    for block in network.blocks:
+    for block in blocks_of(network):
         assert layers_of(block) == [nn.Linear, nn.ReLU]
         assert block.linear.bias is not None
 
 
 def test_batch_norm_has_the_momentum_and_eps_that_were_chosen():
-    norm = network_of(batch_norm_momentum=0.3, batch_norm_eps=1e-3).blocks[0].norm
+    norm = blocks_of(network_of(batch_norm_momentum=0.3, batch_norm_eps=1e-3))[0].norm
     assert (norm.momentum, norm.eps) == (0.3, 1e-3)
 
 
@@ -72,7 +81,7 @@ def test_every_activation_answers_with_probabilities(activation):
 def test_input_dropout_zeroes_standardised_features_in_training_only():
     network = network_of(input_dropout=0.5)
     seen = []
-    network.blocks.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+    blocks_of(network).register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
     features = torch.full((100, 5), 17.0)
     network.train()(features)
     network.eval()(features)
@@ -84,9 +93,10 @@ def test_the_buffers_know_the_training_split_only():
     dataset = built_in("wine", 0)
     network = Network.of(Configuration(), dataset)
     features = dataset.train.features.astype(np.float64)
-    np.testing.assert_allclose(network.preprocessing.mean, features.mean(axis=0), rtol=1e-6)
-    np.testing.assert_allclose(network.preprocessing.scale, features.std(axis=0), rtol=1e-6)
-    assert network.head.out_features == 3
+    scaling = network.preprocessing.parts["numeric"].scaling
+    np.testing.assert_allclose(scaling.mean, features.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(scaling.scale, features.std(axis=0), rtol=1e-6)
+    assert network.members[0].head.out_features == 3
 
 
 def test_a_regression_answers_in_the_targets_own_units():
@@ -94,21 +104,55 @@ def test_a_regression_answers_in_the_targets_own_units():
     network = Network.of(Configuration(), dataset).eval()
     features = torch.tensor(dataset.test.features)
     standardised, prediction = network(features), Answering(network)(features)
-    assert standardised.shape == prediction.shape == (len(dataset.test), 1)
+    assert standardised.shape == (1, len(dataset.test), 1)
+    assert prediction.shape == (len(dataset.test), 1)
     mean, deviation = dataset.train.targets.mean(), dataset.train.targets.std()
-    torch.testing.assert_close(prediction, standardised * float(deviation) + float(mean))
+    torch.testing.assert_close(prediction, standardised[0] * float(deviation) + float(mean))
 
 
-def test_buffers_of_the_wrong_width_are_refused():
-    with pytest.raises(InvalidSetting, match=r"each of the 5 features, got \[4\] and \[5\]"):
-        Network(
-            NetworkConfiguration(),
-            5,
-            2,
-            "classification",
-            mean=torch.zeros(4),
-            scale=torch.ones(5),
-        )
+def test_the_outputs_are_those_of_each_member():
+    network = network_of(members=3).eval()
+    features = torch.randn(7, 5)
+    outputs = network(features)
+    assert outputs.shape == (3, 7, 3)
+    dense = network.preprocessing(features)
+    for member, output in zip(network.members, outputs, strict=True):
+        assert torch.equal(member(dense), output)
+
+
+def test_members_begin_apart_and_drop_values_of_their_own():
+    network = network_of(members=2, input_dropout=0.5)
+    first, second = network.members
+    assert not torch.equal(first.head.weight, second.head.weight)
+    seen = []
+    for member in network.members:
+        member.blocks.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+    network.train()(torch.full((100, 5), 17.0))
+    assert not torch.equal(*seen)
+
+
+def test_the_answer_is_the_average_of_the_members_answers():
+    network = network_of(members=3).eval()
+    network.answer.temperature.fill_(1.7)
+    features = torch.randn(7, 5)
+    answers = torch.softmax(network(features) / 1.7, dim=2)
+    torch.testing.assert_close(Answering(network)(features), answers.mean(dim=0))
+
+
+def test_a_regression_averages_predictions():
+    network = network_of("regression", 1, members=2).eval()
+    features = torch.randn(7, 5)
+    torch.testing.assert_close(Answering(network)(features), network(features).mean(dim=0))
+
+
+def test_the_temperature_is_one_until_it_is_calibrated_and_then_softens_the_answer():
+    network = network_of().eval()
+    assert network.answer.temperature == 1
+    features = torch.randn(7, 5)
+    before = Answering(network)(features)
+    assert torch.equal(before, torch.softmax(network(features)[0], dim=1))
+    network.answer.temperature.fill_(5.0)
+    assert (Answering(network)(features).max(dim=1).values < before.max(dim=1).values).all()
 
 
 @given(
@@ -173,7 +217,7 @@ def test_the_refusal_names_both_layers():
 
 def test_a_network_put_together_in_the_wrong_order_is_refused(monkeypatch):
     wrong = nn.Sequential(nn.Linear(5, 4), nn.Dropout(), nn.BatchNorm1d(4))
-    monkeypatch.setattr("train.network.network._blocks", lambda *_: [wrong])
+    monkeypatch.setattr("train.network.member._blocks", lambda *_: [wrong])
     with pytest.raises(InvalidSetting, match="order of a block"):
         network_of()
 
@@ -184,15 +228,18 @@ def test_a_deep_copy_has_the_same_digest():
 
 
 CHANGES = {
-    "one weight": lambda network: network.head.weight.data[0, 0].add_(1e-6),
-    "a buffer": lambda network: network.preprocessing.mean[0].add_(1),
-    "a counter of batches": lambda network: network.blocks[0].norm.num_batches_tracked.add_(1),
-    "a type": lambda network: network.head.double(),
+    "one weight": lambda network: network.members[0].head.weight.data[0, 0].add_(1e-6),
+    "a buffer": lambda network: network.preprocessing.parts["numeric"].scaling.mean[0].add_(1),
+    "a counter of batches": lambda network: blocks_of(network)[0].norm.num_batches_tracked.add_(1),
+    "a type": lambda network: network.members[0].double(),
     "a shape": lambda network: setattr(
-        network.head, "weight", nn.Parameter(network.head.weight.data.T.contiguous())
+        network.members[0].head,
+        "weight",
+        nn.Parameter(network.members[0].head.weight.data.T.contiguous()),
     ),
+    "the temperature": lambda network: network.answer.temperature.fill_(2),
     "the mode": lambda network: network.eval(),
-    "the mode of one layer": lambda network: network.blocks[1].dropout.eval(),
+    "the mode of one layer": lambda network: blocks_of(network)[1].dropout.eval(),
 }
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from lockstep.errors import InvalidSetting
 from train.configuration.section import Section, Switch
 
 MISSING_MARKERS = ("", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
+
+TaskSetting = Literal["auto", "classification", "regression"]
 
 
 class DataConfiguration(Section):
@@ -17,6 +20,13 @@ class DataConfiguration(Section):
     section: ClassVar[str] = "data"
 
     target: str | None = Field(default=None, description="The column that is predicted.")
+    task: TaskSetting = Field(
+        default="auto",
+        description=(
+            "auto: words, booleans and a few different whole numbers are classes; other numbers "
+            "are predicted as numbers."
+        ),
+    )
     drop: tuple[str, ...] = Field(default=(), description="Columns that are left out.")
     test: str | None = Field(
         default=None, description="A file with the test rows; the source is then not split for it."
@@ -25,7 +35,8 @@ class DataConfiguration(Section):
         default="60/20/20",
         description=(
             "Shares of the training, validation and test rows, or the name of a column that holds "
-            "the words train, validation and test."
+            "the words train, validation and test. With a test file the share of the test goes to "
+            "the training, and two shares are enough."
         ),
     )
     group: str | None = Field(
@@ -46,3 +57,12 @@ class DataConfiguration(Section):
     missing: tuple[str, ...] = Field(
         default=MISSING_MARKERS, description="Words that mean that a value is missing."
     )
+
+    @model_validator(mode="after")
+    def _rows_are_split_in_one_way(self) -> Self:
+        if self.group and self.time:
+            raise InvalidSetting(
+                f"data.group ({self.group}) and data.time ({self.time}) both say how rows are "
+                "split: give one of the two."
+            )
+        return self

@@ -38,11 +38,23 @@ class PreprocessingConfiguration(Section):
         le=512,
         description="Bins of a piecewise-linear column, or frequencies of a periodic one, at most.",
     )
+    column_width: Whole = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description=(
+            "Values that a numeric column's embedding is combined to, by a linear layer and a ReLU "
+            "of its own; 0: bins stay as they are."
+        ),
+    )
     one_hot_up_to: Whole = Field(
         default=9, ge=0, description="Categories up to which a column is one-hot; beyond: embedded."
     )
     embedding_width: Whole = Field(
-        default=8, ge=1, le=1024, description="Values that an embedded category becomes."
+        default=8,
+        ge=1,
+        le=1024,
+        description="Values that an embedded category, or a periodic column, becomes.",
     )
     unknown: Unknown = Field(
         default="code",

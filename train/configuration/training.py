@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, PlainValidator
+from pydantic_core import PydanticCustomError
 
 from train.configuration.section import Rate, Real, Section, Switch, Whole
 
@@ -12,6 +13,20 @@ Schedule = Literal["one_cycle", "cosine", "constant"]
 Decay = Literal["decoupled", "l2"]
 ClassWeight = Literal["none", "balanced"]
 Device = Literal["auto", "cpu", "cuda"]
+
+
+def _threads(value: object) -> object:
+    # A union would be refused with one sentence for each of its halves.
+    number = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 1024
+    if number or value == "auto":
+        return value
+    raise PydanticCustomError("threads", "Input should be auto, or a whole number from 1 to 1024")
+
+
+Threads = Annotated[
+    int | Literal["auto"],
+    PlainValidator(_threads, json_schema_input_type=int | Literal["auto"]),
+]
 
 
 def _default_decay(given: dict[str, Any]) -> float:
@@ -34,7 +49,7 @@ class TrainingConfiguration(Section):
     decay: Decay = Field(
         default="decoupled",
         description=(
-            "decoupled: AdamW, biases and BatchNorm left alone (Loshchilov and Hutter 2019); "
+            "decoupled: AdamW on the Linear layers' weights alone (Loshchilov and Hutter 2019); "
             "l2: added to the gradient of every parameter under Adam."
         ),
     )
@@ -70,8 +85,12 @@ class TrainingConfiguration(Section):
     seed: Whole = Field(
         default=0, ge=0, le=2**32 - 1, description="Decides the split and every random draw."
     )
-    threads: Whole = Field(
-        default=1, ge=1, le=1024, description="Threads that torch computes with."
+    threads: Threads = Field(
+        default="auto",
+        description=(
+            "Threads that torch computes with; auto: all cores for steps that are large enough to "
+            "gain by them, else one."
+        ),
     )
     average: Rate = Field(
         default=0.0,

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import polars as pl
 from sklearn import datasets
 
-from lockstep.artifact.columns import describe_columns
-from train.data.dataset import Dataset, Split, Task
-from train.data.parts import partition
+from train.configuration.configuration import Configuration
+from train.configuration.training import TrainingConfiguration
+from train.data.arrays import table_of_arrays
+from train.data.assembly import assemble
+from train.data.dataset import Dataset, Task
+from train.data.table import Table
 
 
 @dataclass(frozen=True)
@@ -37,24 +41,30 @@ BUILT_IN = tuple(_BUILT_IN)
 
 
 def built_in(name: str, seed: int) -> Dataset:
-    """A data set that scikit-learn carries, in the user's own units."""
+    """A data set that scikit-learn carries, in the user's own units, split by a seed."""
+    configuration = Configuration(training=TrainingConfiguration(seed=seed))
+    return assemble(built_in_table(name), configuration)
+
+
+def built_in_table(name: str) -> Table:
+    """The rows of a data set that scikit-learn carries; no column of it is left out."""
     source = _BUILT_IN[name]
     bunch = source.read()
-    classified = source.task == "classification"
-    features = np.ascontiguousarray(bunch.data, dtype=np.float32)
-    targets = np.asarray(bunch.target, dtype=np.int64 if classified else np.float32)
-    train, validation, test = partition(targets, source.task, seed)
-    return Dataset(
+    table = table_of_arrays(
+        bunch.data,
+        None,
         name=name,
+        names=tuple(map(_plain, bunch.feature_names)),
         task=source.task,
-        columns=describe_columns(tuple(map(_plain, bunch.feature_names)), features[train]),
-        # `tolist` and `item` leave numpy's scalars behind: a digit is an int, a name a str.
-        classes=tuple(np.asarray(bunch.target_names).tolist()) if classified else None,
-        target_name=source.target_name,
-        train=Split(features[train], targets[train]),
-        validation=Split(features[validation], targets[validation]),
-        test=Split(features[test], targets[test]),
     )
+    values = bunch.target
+    if source.task == "classification":
+        values = np.asarray(bunch.target_names)[values]
+    target = pl.Series(source.target_name, values.tolist())
+    if target.dtype == pl.String:  # in the order that scikit-learn gives the classes
+        target = target.cast(pl.Enum([str(word) for word in bunch.target_names]))
+    frame = table.frame.with_columns(target)
+    return replace(table, frame=frame, target=source.target_name)
 
 
 def _plain(name: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -24,12 +25,17 @@ class Split:
         features: float32 ``[n, d]`` as `lockstep.artifact.encoding` makes them: numbers in the
             user's own units, codes of categories, 0 and 1 of booleans, NaN where one is missing.
         targets: ``[n]``, int64 index of the class, or float32 for regression.
-        weights: float32 ``[n]`` ≥ 0, how much a row counts in the loss; None where all do alike.
+        weights: float32 ``[n]`` ≥ 0, how much a row counts in the loss, 1 on the average of the
+            training split; None where all do alike.
+        rows: int64 ``[n]``, each row's number in the source, from 0; None where it has no order.
+        groups: int64 ``[n]``, equal for rows that must stay in one part; None where any may part.
     """
 
     features: NDArray[np.float32]
     targets: NDArray[Any]
     weights: NDArray[np.float32] | None = None
+    rows: NDArray[np.int64] | None = None
+    groups: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.features)
@@ -49,6 +55,7 @@ class Dataset:
         validation: the rows that stopping and choosing look at.
         test: the rows that are looked at once.
         notes: what a person should know about the source before it is trained on, in sentences.
+        left_out: the source's columns that are not among the features, and why not.
 
     Raises:
         InvalidSetting: a part that cannot be used: fewer than 2 training rows, an empty part, other
@@ -64,6 +71,7 @@ class Dataset:
     validation: Split
     test: Split
     notes: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def column_names(self) -> tuple[str, ...]:

@@ -1,83 +1,64 @@
-"""The network: preprocessing buffers, blocks, head."""
+"""The network: preprocessing, members, answer."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from itertools import pairwise
 from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
 
-from lockstep.errors import InvalidSetting
 from train.configuration.configuration import Configuration
-from train.configuration.network import Activation, NetworkConfiguration
+from train.configuration.network import NetworkConfiguration
 from train.data.dataset import Dataset, Task
+from train.network.answer import Probabilities
+from train.network.member import Member
 from train.network.order import check_order
+from train.network.preprocessing import Preprocessing
 from train.network.standardisation import Rescaling, Standardisation
-
-ACTIVATIONS: dict[Activation, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "leaky_relu": nn.LeakyReLU,
-    "gelu": nn.GELU,
-    "silu": nn.SiLU,
-    "tanh": nn.Tanh,
-    "elu": nn.ELU,
-}
 
 
 class Network(nn.Module):
-    """Preprocessing → blocks of Linear, BatchNorm1d, activation, Dropout → head.
+    """Preprocessing → members, each with blocks and a head of its own.
 
-    Shape: ``[n, n_features]`` float32 in the user's own units → ``[n, n_outputs]``: logits, or for
-    regression the standardised prediction (``n_outputs`` 1).
+    The members share the preprocessing, embeddings included, and nothing else.
 
-    The last block carries a Dropout only where it is asked for
-    (`NetworkConfiguration.block_dropout`): what is dropped right before the head no later layer
-    can make good.
+    Shape: ``[n, n_features]`` float32 in the user's own units → ``[members, n, n_outputs]``:
+    logits, or for regression the standardised prediction (``n_outputs`` 1).
 
-    Example:
-        >>> configuration = NetworkConfiguration(hidden=(8, 4))
-        >>> network = Network(
-        ...     configuration, 3, 2, "classification", mean=torch.zeros(3), scale=torch.ones(3)
-        ... )
-        >>> network(torch.zeros(5, 3)).shape
-        torch.Size([5, 2])
+    Attributes:
+        task: decides what the answer is.
+        preprocessing: features → dense matrix.
+        members: chains that were initialised independently.
+        answer: `Probabilities`, or the `Rescaling` to the target's own units.
 
     Args:
         configuration: the blocks' settings.
-        n_features: number of columns.
+        preprocessing: its `width` is that of the dense matrix.
         n_outputs: number of classes, or 1.
-        task: decides what `Answering` makes of the head's output.
-        mean: of the training split's columns, ``[n_features]``.
-        scale: deviation of the training split's columns, ``[n_features]``, none of them 0.
+        task: decides what `Answering` makes of the members' outputs.
         target: mean and scale of the training split's target; regression only.
     """
+
+    members: nn.ModuleList
 
     def __init__(
         self,
         configuration: NetworkConfiguration,
-        n_features: int,
+        preprocessing: Preprocessing,
         n_outputs: int,
         task: Task,
         *,
-        mean: Tensor,
-        scale: Tensor,
         target: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         super().__init__()
-        if (tuple(mean.shape), tuple(scale.shape)) != ((n_features,), (n_features,)):
-            raise InvalidSetting(
-                f"mean and scale must hold one value for each of the {n_features} features, got "
-                f"{list(mean.shape)} and {list(scale.shape)}."
-            )
         self.task: Task = task
-        self.preprocessing = Standardisation(mean, scale)
-        self.input_dropout = nn.Dropout(configuration.input_dropout)
-        self.blocks = nn.Sequential(*_blocks(configuration, n_features))
-        self.head = nn.Linear(configuration.hidden[-1], n_outputs)
+        self.preprocessing = preprocessing
+        self.members = nn.ModuleList(
+            Member(configuration, preprocessing.width, n_outputs)
+            for _ in range(configuration.members)
+        )
         self.answer: nn.Module = (
-            nn.Softmax(dim=1)
+            Probabilities()
             if task == "classification"
             else Rescaling(*(target or (torch.zeros(1), torch.ones(1))))
         )
@@ -86,27 +67,31 @@ class Network(nn.Module):
     @classmethod
     def of(cls, configuration: Configuration, dataset: Dataset) -> Self:
         """An untrained network whose buffers come from the dataset's training split alone."""
-        columns = Standardisation.of(dataset.train.features)
         regression = dataset.classes is None
         target = Standardisation.of(dataset.train.targets[:, None]) if regression else None
         return cls(
             configuration.network,
-            n_features=len(dataset.columns),
+            Preprocessing.of(configuration, dataset),
             n_outputs=1 if dataset.classes is None else len(dataset.classes),
             task=dataset.task,
-            mean=columns.mean,
-            scale=columns.scale,
             target=None if target is None else (target.mean, target.scale),
         )
 
+    def outputs(self, features: Tensor) -> list[Tensor]:
+        """Each member's logits ``[n, n_classes]``, or standardised predictions ``[n, 1]``."""
+        dense = self.preprocessing(features)
+        return [member(dense) for member in self.members]
+
     def forward(self, features: Tensor) -> Tensor:
-        """Logits ``[n, n_classes]``, or the standardised prediction ``[n, 1]``."""
-        standardised = self.input_dropout(self.preprocessing(features))
-        return cast("Tensor", self.head(self.blocks(standardised)))
+        """Logits ``[members, n, n_classes]``, or standardised predictions ``[members, n, 1]``."""
+        return torch.stack(self.outputs(features))
 
 
 class Answering(nn.Module):
     """The network as it is served: what it answers, instead of what its loss is taken of.
+
+    Each member answers, and the answers are averaged: added in the members' order one by one, then
+    multiplied once, since a library's mean over an axis may add in another order for another batch.
 
     Shape: ``[n, n_features]`` float32 in the user's own units → ``[n, n_classes]`` probabilities,
     or ``[n, 1]`` prediction in the target's own units.
@@ -118,28 +103,14 @@ class Answering(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Probabilities, or the prediction."""
-        return cast("Tensor", self.network.answer(self.network(features)))
+        outputs = self.network.outputs(features)
+        if self.network.task == "classification":
+            return _average([self.network.answer(logits) for logits in outputs])
+        return cast("Tensor", self.network.answer(_average(outputs)))
 
 
-def _blocks(configuration: NetworkConfiguration, n_features: int) -> list[nn.Sequential]:
-    widths = pairwise((n_features, *configuration.hidden))
-    return [
-        _block(configuration, n_inputs, n_units, rate)
-        for (n_inputs, n_units), rate in zip(widths, configuration.block_dropout, strict=True)
-    ]
-
-
-def _block(
-    configuration: NetworkConfiguration, n_inputs: int, n_units: int, dropout: float
-) -> nn.Sequential:
-    layers: OrderedDict[str, nn.Module] = OrderedDict()
-    # BatchNorm subtracts the mean, and with it any bias of the Linear before it.
-    layers["linear"] = nn.Linear(n_inputs, n_units, bias=not configuration.batch_norm)
-    if configuration.batch_norm:
-        layers["norm"] = nn.BatchNorm1d(
-            n_units, eps=configuration.batch_norm_eps, momentum=configuration.batch_norm_momentum
-        )
-    layers["activation"] = ACTIVATIONS[configuration.activation]()
-    if dropout:
-        layers["dropout"] = nn.Dropout(dropout)
-    return nn.Sequential(layers)
+def _average(answers: list[Tensor]) -> Tensor:
+    total = answers[0]
+    for answer in answers[1:]:
+        total = total + answer
+    return total if len(answers) == 1 else total * (1 / len(answers))

@@ -9,9 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from train.network.present import present_values
+
 
 class Standardisation(nn.Module):
     """Columns in their own units → columns of mean 0 and deviation 1, by buffers.
+
+    The mean is subtracted before anything is divided: float32 would lose a deviation that is small
+    against the mean in a product with its inverse.
 
     Shape: ``[n, d]`` → ``[n, d]``.
     """
@@ -26,13 +31,20 @@ class Standardisation(nn.Module):
 
     @classmethod
     def of(cls, columns: NDArray[Any]) -> Self:
-        """Means and deviations of the columns of ``[n, d]``; a constant column gets scale 1."""
-        exact = columns.astype(np.float64)
-        # Asked of the values, because the deviation of equal values is not always exactly 0; and of
-        # the float32 scale, because a tiny deviation may vanish in it.
-        scale = exact.std(axis=0).astype(np.float32)
-        scale[(exact.max(axis=0) == exact.min(axis=0)) | (scale == 0)] = 1
-        return cls(torch.from_numpy(exact.mean(axis=0)), torch.from_numpy(scale))
+        """Means and deviations of the columns of ``[n, d]``; a constant column gets scale 1.
+
+        Args:
+            columns: in their own units; NaN is missing and does not count.
+        """
+        mean, scale = np.zeros(columns.shape[1]), np.ones(columns.shape[1])
+        for j, values in enumerate(present_values(columns)):
+            mean[j] = values.mean()
+            deviation = np.float32(values.std())
+            # Asked of the values, because the deviation of equal values is not always exactly 0;
+            # and of the float32 scale, because a tiny deviation may vanish in it.
+            if deviation > 0 and values.max() > values.min():
+                scale[j] = deviation
+        return cls(torch.from_numpy(mean), torch.from_numpy(scale))
 
     def forward(self, columns: Tensor) -> Tensor:
         """Standardise ``[n, d]``."""

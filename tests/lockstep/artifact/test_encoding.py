@@ -134,6 +134,107 @@ def test_a_float32_survives_the_way_through_json(values):
     assert encoded.tobytes() == original.tobytes()
 
 
+FLAG = Column(name="flag", kind="boolean", missing_allowed=True)
+OPEN = Column(
+    name="colour",
+    kind="categorical",
+    vocabulary=("red", "green"),
+    missing_allowed=True,
+    unknown_allowed=True,
+    missing_words=("?", "NA"),
+)
+STORE = Column(name="store", kind="categorical", vocabulary=("12", "7", "-3"))
+
+
+def code_of(value, column):
+    return encode([[value]], [column])[0, 0]
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        *[(value, 1) for value in (True, 1, 1.0, "true", "Yes", " T ", "y", "on", "1")],
+        *[(value, 0) for value in (False, 0, 0.0, "FALSE", "no", "f", "n", "Off", "0")],
+        *[(value, math.nan) for value in (None, math.nan)],
+    ],
+)
+def test_a_boolean_is_true_or_false_a_bit_or_a_word(value, code):
+    np.testing.assert_equal(code_of(value, FLAG), np.float32(code))
+    np.testing.assert_equal(encode([{"flag": value}], [FLAG])[0, 0], np.float32(code))
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [("maybe", "'maybe'"), (2, "2"), (0.5, "0.5"), ([], "a list"), ("", "''")]
+)
+def test_what_is_neither_true_nor_false_is_refused(value, shown):
+    with pytest.raises(
+        InvalidInstances, match=r"column flag: expected (true or false|0 or 1), got"
+    ):
+        code_of(value, FLAG)
+    with pytest.raises(InvalidInstances, match=f"expected true or false, got .*{shown}"):
+        encode([{"flag": value}], [FLAG])
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [("red", 0), (" green ", 1), ("blue", 2), ("", 2), ("?", math.nan), (" NA", math.nan)],
+)
+def test_a_category_never_seen_has_the_code_after_the_last_and_a_marker_is_missing(value, code):
+    np.testing.assert_equal(code_of(value, OPEN), np.float32(code))
+
+
+@pytest.mark.parametrize("value", [1, 1.5, True, [], {}])
+def test_what_is_no_string_is_no_unknown_category(value):
+    with pytest.raises(InvalidInstances, match="column colour: expected a category as a string"):
+        code_of(value, OPEN)
+
+
+@pytest.mark.parametrize(
+    ("value", "code"), [(12, 0), (7.0, 1), ("7", 1), (" 12", 0), (-3, 2), ("-3", 2)]
+)
+def test_a_category_that_is_a_whole_number_may_come_as_one(value, code):
+    assert code_of(value, STORE) == code
+    with pytest.raises(InvalidInstances, match="expected one of 3 categories, got the string '8'"):
+        code_of(8, STORE)
+    assert code_of(8, STORE.model_copy(update={"unknown_allowed": True})) == 3
+
+
+def test_a_missing_word_is_missing_in_a_column_of_numbers_too():
+    column = Column(name="a", missing_allowed=True, missing_words=("?",))
+    assert math.isnan(code_of("?", column))
+    with pytest.raises(InvalidInstances, match="column a: expected a value, got none"):
+        code_of("?", column.model_copy(update={"missing_allowed": False}))
+    with pytest.raises(InvalidInstances, match="column a: expected a number, got the string '!'"):
+        code_of("!", column)
+
+
+@pytest.mark.parametrize(
+    ("column", "good", "bad", "sentence"),
+    [
+        (FLAG, (0, 1, math.nan), (-1, 2, 0.5, math.inf), "column flag: expected"),
+        (OPEN, (0, 1, 2, math.nan), (-1, 3, 0.5, math.inf), "column colour: expected"),
+        (STORE, (0, 1, 2), (-1, 3, math.nan), "column store: expected"),
+    ],
+)
+def test_codes_are_held_to_what_the_column_can_hold(column, good, bad, sentence):
+    check_features(np.array([[value] for value in good], np.float32), [column])
+    for value in bad:
+        with pytest.raises(InvalidInstances, match=sentence):
+            check_features(np.array([[value]], np.float32), [column])
+
+
+def test_a_code_beyond_the_unknown_one_is_answered_with_the_range():
+    with pytest.raises(InvalidInstances, match=r"from 0 to 2 \(never seen\), got 3"):
+        check_features(np.array([[3]], np.float32), [OPEN])
+
+
+def test_what_is_looked_up_for_a_column_is_no_part_of_it():
+    column = OPEN.model_copy()
+    assert column.codes == {"red": 0, "green": 1}
+    assert column == OPEN
+    assert Column.model_validate_json(column.model_dump_json()) == column
+
+
 @pytest.mark.parametrize("code", [-1, 3, 1.5, 1e9])
 def test_a_code_that_is_no_whole_number_in_the_vocabulary_is_refused(code):
     features = np.array([[1, 1, code]], np.float32)

@@ -72,6 +72,45 @@ def test_missing_is_among_them_where_it_is_allowed():
     assert not missing[:, [0, 2]].any()
 
 
+MIXED = (
+    Column(name="level", missing_allowed=True),
+    Column(
+        name="colour", kind="categorical", vocabulary=("red", "green", "blue"), unknown_allowed=True
+    ),
+    Column(name="size", kind="categorical", vocabulary=("S", "L"), missing_allowed=True),
+    Column(name="member", kind="boolean", missing_allowed=True),
+    Column(name="paid", kind="boolean"),
+)
+
+
+def mixed_rows() -> np.ndarray:
+    codes = np.random.default_rng(0).integers(0, 2, (30, 4))
+    return np.column_stack([table(30, 1), codes]).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("place", "values"),
+    [(1, {0, 1, 2, 3}), (2, {0, 1, None}), (3, {0, 1, None}), (4, {0, 1})],
+    ids=["a category never seen", "a missing category", "a missing boolean", "a boolean"],
+)
+def test_every_kind_of_value_that_a_column_may_hold_is_among_them(place, values):
+    features = golden_features(MIXED, mixed_rows(), seed=0)
+    found = {None if np.isnan(value) else int(value) for value in features[:, place]}
+    assert found == values
+
+
+def test_one_row_lacks_everything_that_may_be_missing_and_one_has_seen_nothing():
+    features = golden_features(MIXED, mixed_rows(), seed=0)
+    assert np.isnan(features).sum(axis=1).max() == 3
+    check_features(features, MIXED)
+
+
+def test_the_code_never_seen_is_the_one_after_the_last():
+    lone = (Column(name="a", kind="categorical", vocabulary=("only",), unknown_allowed=True),)
+    features = golden_features(lone, np.zeros((4, 1), np.float32), seed=0)
+    assert set(features[:, 0]) == {0.0, 1.0}
+
+
 def test_the_seed_decides_the_choice():
     sample = table(500, 3)
     columns = describe_columns("abc", sample)
