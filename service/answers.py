@@ -8,7 +8,7 @@ from lockstep.artifact.columns import FeatureArray
 from lockstep.artifact.manifest import Task
 from lockstep.engine.engine import Engine, Rows
 from lockstep.errors import MOST_PROBLEMS, InvalidInstances, Problem
-from service.batching import Run
+from service.run_cost import Run
 
 NO_NUMBER = -1
 

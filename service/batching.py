@@ -4,7 +4,7 @@ An idle service adds no delay: a request runs in the next turn of the event loop
 else that turn has read from the network. While the engine runs, requests gather and run together in
 the turn after.
 
-Each item carries its own future. What is cancelled or past its deadline leaves before the run; a
+Each item has its own waiter. What nobody waits for or is past its deadline leaves before the run; a
 run that fails is repeated item by item, so that each bears its own failure only; nothing but
 ``close`` ends the work.
 
@@ -17,11 +17,10 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from time import monotonic, perf_counter
-from typing import NamedTuple
+from time import monotonic
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -29,55 +28,51 @@ from lockstep.artifact.columns import FeatureArray
 from lockstep.engine.engine import Rows
 from lockstep.errors import EngineFailure
 from service.errors import DeadlineExceeded, NotServing, QueueFull
+from service.run_cost import Run, RunCost
 from service.telemetry import RunMetrics
-
-Run = Callable[[FeatureArray], Rows]
 
 # How long the rows of a large item may hold up the others, and how long after one of them it is
 # taken for granted that more will come.
 COMPANY_S = 0.3e-3
 COMPANY_REMEMBERED_S = 0.1
 LEAST_PIECE_ROWS = 8
-COST_RUNS = 3
 # A run in a thread costs about 0.1 ms more, and keeps the event loop free meanwhile.
 THREAD_ABOVE_S = 1e-3
 
 
-class RunCost(NamedTuple):
-    """What a run costs, measured at load: seconds for its first row, and for each further one."""
+class Waiter(Protocol):
+    """Who waits for the rows of a request."""
 
-    first_row_s: float
-    further_row_s: float
+    @property
+    def is_gone(self) -> bool:
+        """Whether nobody waits any more: the rows need not be run."""
 
-    def of(self, rows: int) -> float:
-        """Seconds that a run of so many rows takes."""
-        return self.first_row_s + self.further_row_s * (rows - 1)
+    def take(self, result: Rows | Exception) -> None:
+        """Take the outputs, each with the request's rows, or the error that is its own.
 
-    def rows_within(self, seconds: float) -> int:
-        """The rows of the largest run that takes no longer."""
-        return 1 + int(max(0.0, seconds - self.first_row_s) / max(self.further_row_s, 1e-9))
-
-
-def measure_cost(run: Run, row: FeatureArray, max_batch_rows: int) -> RunCost:
-    """Measure what a run costs on this machine.
-
-    Args:
-        run: of the engine.
-        row: one valid row, ``[1, ...]``.
-        max_batch_rows: the largest batch that it will be given.
-    """
-    one = _fastest_s(run, row)
-    most = _fastest_s(run, np.ascontiguousarray(np.repeat(row, max_batch_rows, axis=0)))
-    return RunCost(one, max(0.0, most - one) / max(1, max_batch_rows - 1))
+        It is called once, in the event loop, and raises nothing.
+        """
 
 
-def _fastest_s(run: Run, rows: FeatureArray) -> float:
-    seconds = []
-    for _ in range(COST_RUNS):
-        begin = perf_counter()
-        run(rows)
-        seconds.append(perf_counter() - begin)
-    return min(seconds)
+class FutureWaiter:
+    """A future as a waiter; whoever cancels it is gone."""
+
+    def __init__(self, future: asyncio.Future[Rows]) -> None:
+        self._future = future
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the future was cancelled."""
+        return self._future.done()
+
+    def take(self, result: Rows | Exception) -> None:
+        """Settle the future."""
+        if self._future.done():
+            return
+        if isinstance(result, Exception):
+            self._future.set_exception(result)
+        else:
+            self._future.set_result(result)
 
 
 @dataclass(slots=True, eq=False)
@@ -86,14 +81,14 @@ class Item:
 
     Attributes:
         features: float32 ``[n, ...]``.
-        future: of its own rows.
+        waiter: for its own rows.
         deadline: by the monotonic clock, in seconds.
         begun: rows that have been run.
         pieces: the outputs of those rows.
     """
 
     features: FeatureArray
-    future: asyncio.Future[Rows]
+    waiter: Waiter
     deadline: float
     begun: int = 0
     pieces: list[Rows] = field(default_factory=list)
@@ -135,6 +130,8 @@ class Batcher:
         self._max_batch_rows = max_batch_rows
         self._max_queue_rows = max_queue_rows
         self._cost = cost
+        # Rows of a run that holds nobody up; a request of no more is small.
+        self._small_rows = min(max_batch_rows, max(LEAST_PIECE_ROWS, cost.rows_within(COMPANY_S)))
         self._thread = ThreadPoolExecutor(1, "engine")  # its thread starts when it is first needed
         self._queue: deque[Item] = deque()
         self._queued_rows = 0
@@ -165,22 +162,35 @@ class Batcher:
             QueueFull: where too many rows wait already.
             NotServing: where the service is stopping.
         """
+        future: asyncio.Future[Rows] = self._running_loop().create_future()
+        self.enqueue(features, timeout_s, FutureWaiter(future))
+        return future
+
+    def enqueue(self, features: FeatureArray, timeout_s: float, waiter: Waiter) -> None:
+        """Run rows for a waiter; `submit` says the rest.
+
+        Raises:
+            QueueFull: where too many rows wait already.
+            NotServing: where the service is stopping.
+        """
         rows = len(features)
         self._admit(rows)
+        now = monotonic()
+        if rows <= self._small_rows and (self._queue or self._busy):
+            self._company_until = now + COMPANY_REMEMBERED_S
+        self._queue.append(Item(features, waiter, now + timeout_s))
+        self._queued_rows += rows
+        if not self._busy:
+            self._busy = True
+            loop = self._running_loop()
+            loop.call_soon(self._turn, loop)
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
         loop = self._loop
         if loop is None or not loop.is_running():
             # Asked once: in Python 3.11 it is a call of the system (of getpid) each time.
             loop = self._loop = asyncio.get_running_loop()
-        now = monotonic()
-        future: asyncio.Future[Rows] = loop.create_future()
-        if self._queue or self._busy:
-            self._company_until = now + COMPANY_REMEMBERED_S
-        self._queue.append(Item(features, future, now + timeout_s))
-        self._queued_rows += rows
-        if not self._busy:
-            self._busy = True
-            loop.call_soon(self._turn, loop)
-        return future
+        return loop
 
     def close(self) -> None:
         """Refuse what comes, and answer what waits with the reason."""
@@ -265,13 +275,11 @@ class Batcher:
         return pieces
 
     def _large_piece_rows(self, now: float) -> int:
-        """Rows of a large item in one run: few where others come and go."""
-        if now > self._company_until and not self._queue:
-            return self._max_batch_rows
-        return min(self._max_batch_rows, max(LEAST_PIECE_ROWS, self._cost.rows_within(COMPANY_S)))
+        """Rows of a large item in one run: few where small ones come and go."""
+        return self._max_batch_rows if now > self._company_until else self._small_rows
 
     def _is_wanted(self, item: Item, now: float) -> bool:
-        if item.future.done():
+        if item.waiter.is_gone:
             self._queued_rows -= len(item.features) - item.begun
             return False
         if now > item.deadline:
@@ -282,8 +290,7 @@ class Batcher:
     def _fail(self, item: Item, error: Exception) -> None:
         self._queued_rows -= len(item.features) - item.begun
         item.begun = len(item.features)
-        if not item.future.done():
-            item.future.set_exception(error)
+        item.waiter.take(error)
 
     def _run_together(self, pieces: list[Piece]) -> list[Outcome]:
         """Run pieces as one batch; where that fails, each by itself."""
@@ -328,10 +335,9 @@ class Batcher:
                 self._fail(item, result)
                 continue
             if item.begun == len(item.features) and not item.pieces:
-                if not item.future.done():
-                    item.future.set_result(result)
+                item.waiter.take(result)
                 continue
             item.pieces.append(result)
-            if item.begun == len(item.features) and not item.future.done():
+            if item.begun == len(item.features) and not item.waiter.is_gone:
                 whole = tuple(np.concatenate(parts) for parts in zip(*item.pieces, strict=True))
-                item.future.set_result(whole)
+                item.waiter.take(whole)

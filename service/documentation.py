@@ -15,7 +15,7 @@ from pydantic.json_schema import models_json_schema
 
 from lockstep.artifact.manifest import Label
 from lockstep.proof.load import LoadProof
-from service.protocols import oip, oip_schema, plain
+from service.protocols import arrow, npy, oip, oip_schema, plain
 from service.repository import Repository
 
 ASSETS = {
@@ -159,6 +159,8 @@ def _describe(app: FastAPI) -> dict[str, Any]:
     schemas.update(definitions["$defs"])
     for path in plain.PATHS:
         operation = _operation("predict", path, PredictRequest, PredictResponse)
+        operation["requestBody"]["content"].update(_forms("of the rows"))
+        operation["responses"]["200"]["content"].update(_forms("of the answers"))
         schema["paths"][path] = {"post": operation}
     for path in oip.INFER_PATHS:
         operation = _operation("infer", path, oip_schema.InferRequest, oip_schema.InferResponse)
@@ -195,6 +197,17 @@ def _describe_problems(operation: dict[str, Any]) -> None:
             responses.setdefault(status, problem)
     for status in ("404", "503", "default"):
         responses.setdefault(status, problem)
+
+
+def _forms(of_what: str) -> dict[str, Any]:
+    """The forms of the plain dialect that are bytes."""
+    return {
+        kind.decode(): {"schema": {"type": "string", "format": "binary", "description": text}}
+        for kind, text in (
+            (npy.TYPE, f"One .npy array {of_what}; a category is its code, NaN is missing."),
+            (arrow.TYPE, f"An Arrow IPC stream {of_what}: raw values by column; null is missing."),
+        )
+    }
 
 
 def _json(model: type[BaseModel]) -> dict[str, Any]:

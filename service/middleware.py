@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from time import perf_counter
@@ -13,8 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import BadRequest, BodyTooLarge, UnsupportedMediaType
 from service.problems import Problem, problem_body, problem_of
-from service.responses import send_json
+from service.responses import Answer, send_answer
 from service.telemetry import Telemetry, log
+
+Headers = Mapping[bytes, bytes]
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=-]{1,128}")
 TIMEOUT_MS = re.compile(rb"0{0,9}[1-9][0-9]{0,8}")
@@ -34,14 +36,28 @@ class Gate:
     stopping: bool = False
 
 
+class RequestIds:
+    """Gives a request its id: the client's own, or a new one."""
+
+    def __init__(self) -> None:
+        self._prefix = uuid4().hex[:20].encode()
+        self._numbers = count()
+
+    def of(self, headers: Headers) -> bytes:
+        """The id of a request with these headers."""
+        given = headers.get(b"x-request-id")
+        if given is not None and REQUEST_ID.fullmatch(given):
+            return given
+        return b"%b%012x" % (self._prefix, next(self._numbers))
+
+
 class Observed:
     """Gives a request its id, answers what nobody caught, and counts and times the answer."""
 
-    def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
+    def __init__(self, app: ASGIApp, telemetry: Telemetry, ids: RequestIds) -> None:
         self._app = app
         self._telemetry = telemetry
-        self._prefix = uuid4().hex[:20]
-        self._numbers = count()
+        self._ids = ids
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on."""
@@ -50,9 +66,7 @@ class Observed:
             return
         begin = perf_counter()
         headers = dict(scope["headers"])
-        request_id = headers.get(b"x-request-id")
-        if request_id is None or not REQUEST_ID.fullmatch(request_id):
-            request_id = f"{self._prefix}{next(self._numbers):012x}".encode()
+        request_id = self._ids.of(headers)
         scope["state"] = {"request_id": request_id, "headers": headers}
         status = 0
 
@@ -69,15 +83,20 @@ class Observed:
             status = CLIENT_LEFT
         except Exception as error:  # noqa: BLE001 - the last line: no internals, no silence
             if not status:
-                problem = report(error, request_id)
-                body = problem_body(problem, request_id.decode())
-                await send_json(send_with_id, body, problem.status, problem.headers)
+                await send_answer(send_with_id, refusal(error, request_id))
             else:
                 log.error("answer broke off", request_id=request_id.decode(), exc_info=error)
         finally:
             route = scope.get("route") or scope.get("endpoint")
             path = getattr(route, "path", "unmatched")
             self._telemetry.observe(path, status, perf_counter() - begin)
+
+
+def refusal(error: Exception, request_id: bytes) -> Answer:
+    """The answer to an error, as one that can be sent."""
+    problem = report(error, request_id)
+    body = problem_body(problem, request_id.decode())
+    return Answer(body, headers=problem.headers, status=problem.status)
 
 
 def report(error: Exception, request_id: bytes) -> Problem:
@@ -131,13 +150,12 @@ class BodyLimit:
         )
 
 
-def check_json(scope: Scope) -> None:
+def check_json(headers: Headers) -> None:
     """Refuse a body that calls itself another thing than JSON; no word at all is taken for JSON.
 
     Raises:
         UnsupportedMediaType: where the type is another.
     """
-    headers = scope["state"]["headers"]
     given = headers.get(b"content-type", b"")
     if given != b"application/json" and not JSON_TYPES.fullmatch(given):
         raise UnsupportedMediaType(
@@ -146,13 +164,13 @@ def check_json(scope: Scope) -> None:
         )
 
 
-def timeout_s(scope: Scope, default_s: float) -> float:
+def timeout_s(headers: Headers, default_s: float) -> float:
     """The deadline that a request's header asks for, in seconds from now.
 
     Raises:
         BadRequest: where the header is no such number of milliseconds.
     """
-    value = scope["state"]["headers"].get(DEADLINE_HEADER)
+    value = headers.get(DEADLINE_HEADER)
     if value is None:
         return default_s
     if not TIMEOUT_MS.fullmatch(value):

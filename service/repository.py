@@ -12,9 +12,10 @@ from lockstep.artifact.manifest import Manifest
 from lockstep.errors import Disproved, LockstepError
 from lockstep.proof.load import LoadProof, prove_at_load
 from service.answers import judged
-from service.batching import Batcher, measure_cost
+from service.batching import Batcher
 from service.bulk import BulkReader
 from service.errors import CannotStart, NotServing, UnknownModel
+from service.run_cost import measure_cost
 from service.settings import Settings
 from service.telemetry import RunMetrics, Telemetry, log
 

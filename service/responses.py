@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable
+from typing import NamedTuple
 
 from starlette.types import Receive, Send
 
@@ -10,9 +10,25 @@ from starlette.types import Receive, Send
 Body = bytes | bytearray
 # From here on, reading and checking a body takes so long that it is done in a thread.
 LARGE_BYTES = 2**20
-Headers = Iterable[tuple[bytes, bytes]]
+Headers = tuple[tuple[bytes, bytes], ...]
 
 JSON = (b"content-type", b"application/json")
+
+
+class Answer(NamedTuple):
+    """What a request is answered with.
+
+    Attributes:
+        body: its bytes.
+        kind: the content-type header.
+        headers: the others; the body's length is written where it is sent.
+        status: of HTTP.
+    """
+
+    body: bytes
+    kind: tuple[bytes, bytes] = JSON
+    headers: Headers = ()
+    status: int = 200
 
 
 async def read_body(receive: Receive) -> Body:
@@ -35,15 +51,9 @@ async def read_body(receive: Receive) -> Body:
     raise ConnectionResetError
 
 
-def send_json(send: Send, body: bytes, status: int = 200, headers: Headers = ()) -> Awaitable[None]:
-    """Send a JSON body that is bytes already."""
-    return send_bytes(send, body, JSON, status, headers)
-
-
-async def send_bytes(
-    send: Send, body: bytes, kind: tuple[bytes, bytes], status: int = 200, headers: Headers = ()
-) -> None:
-    """Send a body of the kind that its content-type header tells."""
+async def send_answer(send: Send, answer: Answer) -> None:
+    """Send an answer as ASGI messages."""
+    body, kind, headers, status = answer
     length = (b"content-length", str(len(body)).encode())
     await send(
         {"type": "http.response.start", "status": status, "headers": [kind, length, *headers]}

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
-from uuid import uuid4
 
 import orjson
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lockstep.artifact.folder import GOLDEN
 from lockstep.artifact.golden import Golden
 from lockstep.errors import LockstepError
 from service.app import Application, create_app
-from service.problems import NO_HTTP, problem_body
+from service.connection import Connection
 from service.process import Stopped, bind, cannot_start, listen, stop_on_signals
 from service.repository import Repository
 from service.settings import Settings
 from service.telemetry import configure_logging, log
-from service.transport import JoinedWrites
 
 # Objects that a request makes are freed by their counts; a look for cycles at every 700 of them
 # (Python's default) took a tenth of the time.
@@ -56,33 +53,6 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-class Protocol(HttpToolsProtocol):
-    """Uvicorn's, with answers in one write, and the shape of every other for what is no HTTP."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Write through a transport that holds heads back."""
-        self._joined = JoinedWrites(transport)
-        super().connection_made(self._joined)  # type: ignore[arg-type]  # it stands for one
-
-    def on_response_complete(self) -> None:
-        """Leave nothing held."""
-        self._joined.flush()
-        super().on_response_complete()
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer bytes that are no request, and hang up."""
-        del msg
-        request_id = uuid4().hex
-        body = problem_body(NO_HTTP, request_id)
-        head = (
-            f"HTTP/1.1 {NO_HTTP.status} Bad Request\r\ncontent-type: application/json\r\n"
-            f"content-length: {len(body)}\r\nconnection: close\r\n"
-            f"x-request-id: {request_id}\r\n\r\n"
-        )
-        self.transport.write(head.encode() + body)
-        self.transport.close()
-
-
 def run(settings: Settings) -> int:
     """Serve in this process until a signal stops it.
 
@@ -109,6 +79,11 @@ def _say_ready(app: FastAPI, listener: socket.socket) -> None:
     log.info("ready", host=host, port=port, models=list(app.state.repository.models))
 
 
+def connections(app: Application) -> Callable[..., Connection]:
+    """What uvicorn makes its connections by, for an application with shortcuts."""
+    return partial(Connection, app.shortcuts)
+
+
 def serve(
     app: Application,
     listener: socket.socket,
@@ -133,7 +108,7 @@ def serve(
     config = uvicorn.Config(
         app.entry,
         loop="uvloop",
-        http=Protocol,
+        http=connections(app),  # type: ignore[arg-type]  # called as a class is
         ws="none",
         log_config=None,
         access_log=False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from itertools import chain, islice
 from typing import Any
 
@@ -83,13 +84,33 @@ def checked(features: FeatureArray, manifest: Manifest) -> FeatureArray:
     Raises:
         InvalidInstances: naming the instance and the column that is wrong.
     """
-    if manifest.all_numeric and np.isfinite(features).all():
+    if manifest.all_numeric and is_finite(features):
         return features  # all there is to check; else the checks say what is wrong
     if manifest.columns:
         check_features(features, manifest.columns)
     else:
         check_finite(features)
     return features
+
+
+def is_finite(features: FeatureArray) -> bool:
+    """Whether there is neither NaN nor infinity among the features.
+
+    For one row by a single product: zero times either of them is NaN, and whatever else is added
+    to NaN stays NaN.
+    """
+    if len(features) > 1:
+        return bool(np.isfinite(features).all())
+    row = features.reshape(-1)
+    return bool(np.dot(row, zeros(len(row))) == 0)
+
+
+@cache
+def zeros(size: int) -> FeatureArray:
+    """So many zeros, which nobody can change."""
+    made = np.zeros(size, np.float32)
+    made.flags.writeable = False
+    return made
 
 
 def _flatten(data: list[Any], shape: Sequence[int]) -> list[Any]:

@@ -39,7 +39,7 @@ def table_of_servers(results: Results) -> str:
     cases = [case for case in CASES if results.median(LOCKSTEP.name, case)]
     head = ["server", *(f"{case}: requests/s · p50 · p99" for case in cases)]
     rows = [[name, *(_cell(results, name, case) for case in cases)] for name in results.names()]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _cell(results: Results, name: str, case: Case) -> str:
@@ -52,10 +52,11 @@ def _cell(results: Results, name: str, case: Case) -> str:
 
 def table_of_ratios(ratios: Iterable[Ratio]) -> str:
     """Each ratio with its bound."""
-    return _table(["ratio", "measured", "bound", ""], [ratio.cells() for ratio in ratios])
+    return table(["ratio", "measured", "bound", ""], [ratio.cells() for ratio in ratios])
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

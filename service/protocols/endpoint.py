@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from lockstep.artifact.columns import FeatureArray
 from lockstep.engine.engine import Rows
 from service.batching import Batcher
 from service.compression import unpack
+from service.middleware import Headers
 from service.repository import Repository, Served
-from service.responses import Body, read_body
-
-Find = Callable[[Scope], Served]
+from service.responses import LARGE_BYTES, Answer, Body, read_body, send_answer
 
 
 @dataclass(frozen=True)
@@ -33,59 +32,76 @@ class Limits:
     body_bytes: int
 
 
+class Question(NamedTuple):
+    """What a request asks for, read and checked.
+
+    Attributes:
+        features: float32 ``[n, ...]``, n ≥ 1.
+        timeout_s: after which they need not be run any more.
+        write: turns the rows of the run into the answer.
+    """
+
+    features: FeatureArray
+    timeout_s: float
+    write: Callable[[Rows], Answer]
+
+
 class Endpoint(ABC):
-    """A plain ASGI endpoint that runs rows; each dialect says how it answers.
+    """Runs rows; each dialect says how it reads a request and writes the answer.
+
+    Called as a plain ASGI endpoint it answers any request. `service.connection` asks and answers
+    the common ones without ASGI, by the same `check` and `question`.
 
     Args:
         path: the route's template, as the metrics name it.
-        find: finds the version that a request asks for.
+        repository: finds the version that a request asks for.
         limits: of one request.
     """
 
-    def __init__(self, path: str, find: Find, limits: Limits) -> None:
+    def __init__(self, path: str, repository: Repository, limits: Limits) -> None:
         self.path = path
-        self._find = find
-        self._limits = limits
+        self.limits = limits
+        self._repository = repository
 
     @abstractmethod
+    def check(self, headers: Headers) -> None:
+        """Refuse by the headers alone, before the body is received.
+
+        Raises:
+            UnsupportedMediaType: for a body of another type than the dialect's.
+        """
+
+    @abstractmethod
+    def question(self, served: Served, headers: Headers, body: Body) -> Question:
+        """Read a request; it may be called in any thread.
+
+        Args:
+            served: the version that is asked.
+            headers: by their lower-case names.
+            body: the whole of it, as it was before the client compressed it.
+
+        Raises:
+            BadRequest: where it is no request of the dialect.
+            InvalidInstances: naming the instance and the column that is wrong.
+        """
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-
-    @classmethod
-    def routes(
-        cls, paths: Sequence[str], repository: Repository, limits: Limits
-    ) -> list[BaseRoute]:
-        """The routes of the dialect, which find the version by the path."""
-
-        def find(scope: Scope) -> Served:
-            path = scope["path_params"]
-            return repository.find(path.get("name"), path.get("version"))
-
-        return [Route(path, cls(path, find, limits), methods=["POST"]) for path in paths]
-
-    @classmethod
-    def hot_paths(
-        cls, paths: Sequence[str], repository: Repository, limits: Limits
-    ) -> dict[str, ASGIApp]:
-        """The endpoint of every exact path of a model that is served."""
-        found: dict[str, ASGIApp] = {}
-        for name, version, served in repository.addresses():
-            for path in paths:
-                named = ("{name}" in path, "{version}" in path)
-                if named == (name is not None, version is not None):
-                    exact = path.format(name=name, version=version)
-                    found[exact] = cls(path, _always(served), limits)
-        return found
-
-    async def _body(self, scope: Scope, receive: Receive) -> Body:
-        """The whole body, as it was before the client compressed it."""
+        path = scope["path_params"]
+        served = self._repository.find(path.get("name"), path.get("version"))
+        headers = scope["state"]["headers"]
+        self.check(headers)
         body = await read_body(receive)
-        encoding = scope["state"]["headers"].get(b"content-encoding")
-        return body if encoding is None else unpack(body, encoding, self._limits.body_bytes)
+        if len(body) < LARGE_BYTES and b"content-encoding" not in headers:
+            question = self.question(served, headers, body)
+        else:
+            question = await asyncio.to_thread(self._unpacked_question, served, headers, body)
+        rows = await run(served.batcher, question.features, question.timeout_s, receive)
+        await send_answer(send, question.write(rows))
 
-
-def _always(served: Served) -> Find:
-    return lambda _: served
+    def _unpacked_question(self, served: Served, headers: Headers, body: Body) -> Question:
+        encoding = headers.get(b"content-encoding", b"")
+        return self.question(served, headers, unpack(body, encoding, self.limits.body_bytes))
 
 
 def run(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
 from fastapi import APIRouter, Response
 from pydantic import ValidationError
-from starlette.types import Receive, Scope, Send
 
 from lockstep.artifact.columns import FeatureArray
 from lockstep.artifact.manifest import Manifest, first_problem
@@ -17,9 +16,10 @@ from lockstep.proof.certificate import versions
 from service.answers import best_places
 from service.compression import pack
 from service.errors import BadRequest, NotServing
-from service.middleware import Gate, check_json, timeout_s
+from service.middleware import Gate, Headers, check_json, timeout_s
 from service.protocols.binary import HEADER_LENGTH, OCTETS, read_raw, read_tensor, split, to_bytes
-from service.protocols.endpoint import Endpoint, run
+from service.protocols.endpoint import Endpoint, Question
+from service.protocols.oip_columns import are_columns, features_of_columns
 from service.protocols.oip_schema import (
     InferRequest,
     InputTensor,
@@ -32,7 +32,7 @@ from service.protocols.oip_schema import (
 )
 from service.protocols.plain import jsonable, read_json
 from service.repository import Repository, Served
-from service.responses import LARGE_BYTES, Body, send_bytes, send_json
+from service.responses import Answer, Body
 from service.tensors import features_of_tensor
 
 EXTENSIONS = ["binary_tensor_data"]
@@ -64,28 +64,26 @@ RAW_REQUEST = InferRequest.model_construct(
 class Infer(Endpoint):
     """``POST /v2/models/{name}/infer``."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        served = self._find(scope)
-        headers = scope["state"]["headers"]
-        length = headers.get(HEADER_LENGTH)
-        if length is None:
-            check_json(scope)
-        body = await self._body(scope, receive)
-        if len(body) < LARGE_BYTES:
-            request, features = _read(body, length, served.manifest)
-        else:
-            request, features = await asyncio.to_thread(_read, body, length, served.manifest)
-        wanted = _wanted(request, served.manifest)
-        answers = await run(served.batcher, features, self._timeout(request, scope), receive)
-        best_places(answers)  # refuses what is no number
-        header, tensors = _write(request, served, answers, wanted)
-        await _send(send, header, tensors, headers.get(b"accept-encoding", b""))
+    def check(self, headers: Headers) -> None:
+        """Refuse what is neither JSON nor binary tensors; see `Endpoint.check`."""
+        if HEADER_LENGTH not in headers:
+            check_json(headers)
 
-    def _timeout(self, request: InferRequest, scope: Scope) -> float:
+    def question(self, served: Served, headers: Headers, body: Body) -> Question:
+        """Read a request; see `Endpoint.question`."""
+        request, features = _read(body, headers.get(HEADER_LENGTH), served.manifest)
+        wanted = _wanted(request, served.manifest)
+        accepted = headers.get(b"accept-encoding", b"")
+        return Question(
+            features,
+            self._timeout_s(request, headers),
+            partial(_write, request, served.manifest, wanted, accepted),
+        )
+
+    def _timeout_s(self, request: InferRequest, headers: Headers) -> float:
         if request.parameters and request.parameters.timeout:
             return request.parameters.timeout / 1e6
-        return timeout_s(scope, self._limits.timeout_s)
+        return timeout_s(headers, self.limits.timeout_s)
 
 
 def _read(
@@ -96,6 +94,8 @@ def _read(
         return RAW_REQUEST, read_raw(body, manifest)
     header, behind = (body, memoryview(b"")) if length is None else split(body, length)
     request = read_request(header)
+    if are_columns(request.inputs, manifest):
+        return request, features_of_columns(request.inputs, behind, manifest)
     return request, _features(request.inputs[0], behind, manifest)
 
 
@@ -155,10 +155,14 @@ def _wanted(request: InferRequest, manifest: Manifest) -> list[WantedOutput]:
 
 
 def _write(
-    request: InferRequest, served: Served, answers: Rows, wanted: list[WantedOutput]
-) -> tuple[bytes, list[bytes]]:
-    """The answer as JSON, and the bytes of the outputs that are to be binary."""
-    manifest = served.manifest
+    request: InferRequest,
+    manifest: Manifest,
+    wanted: list[WantedOutput],
+    accepted: bytes,
+    answers: Rows,
+) -> Answer:
+    """The answer: JSON, and behind it the bytes of the outputs that are to be binary."""
+    best_places(answers)  # refuses what is no number
     tensors: list[bytes] = []
     outputs: list[dict[str, Any]] = []
     for place, binary in wanted:
@@ -181,16 +185,11 @@ def _write(
     if request.id is not None:
         answer["id"] = request.id
     answer["outputs"] = outputs
-    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY), tensors
-
-
-async def _send(send: Send, header: bytes, tensors: list[bytes], accepted: bytes) -> None:
+    header = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
     body, packed = pack(b"".join((header, *tensors)), accepted)
     if not tensors:
-        await send_json(send, body, headers=packed)
-        return
-    length = (HEADER_LENGTH, str(len(header)).encode())
-    await send_bytes(send, body, OCTETS, headers=(length, *packed))
+        return Answer(body, headers=packed)
+    return Answer(body, OCTETS, ((HEADER_LENGTH, str(len(header)).encode()), *packed))
 
 
 def router(repository: Repository, gate: Gate) -> APIRouter:

@@ -48,7 +48,10 @@ class InferRequest(BaseModel):
 
     id: str | None = None
     parameters: Parameters | None = None
-    inputs: list[InputTensor] = Field(min_length=1, max_length=1)
+    inputs: list[InputTensor] = Field(
+        min_length=1,
+        description="The one tensor of features; or one for each column, named as it is.",
+    )
     outputs: list[RequestedOutput] | None = None
 
 

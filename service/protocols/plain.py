@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
-from starlette.types import Receive, Scope, Send
 
 from lockstep.artifact.columns import FeatureArray
 from lockstep.artifact.manifest import Manifest
@@ -19,10 +18,11 @@ from service.answers import best_places
 from service.bulk import BulkReader
 from service.compression import pack
 from service.errors import BadRequest
-from service.middleware import check_json, timeout_s
-from service.protocols.endpoint import Endpoint, run
-from service.repository import Served
-from service.responses import LARGE_BYTES, Body, send_json
+from service.middleware import Headers, timeout_s
+from service.protocols.endpoint import Endpoint, Limits, Question
+from service.protocols.forms import accepted_form, check_type, form_of, write_form
+from service.repository import Repository, Served
+from service.responses import LARGE_BYTES, Answer, Body
 from service.tensors import checked, features_of_instances
 
 PATHS = (
@@ -33,29 +33,67 @@ PATHS = (
 # Words and numbers that JSON or a double cannot hold, but that clients write nevertheless.
 NOT_FINITE = re.compile(rb"NaN|Infinity|[eE]\+?[0-9]{3}|[0-9]{309}")
 INTEGER_DIGITS = 19
-ACCEPTED = b"accept-encoding"
+
+
+class Beginning(NamedTuple):
+    """What every answer of a model begins with, as JSON.
+
+    Attributes:
+        head: up to the first prediction.
+        labels: of a classification, what stands before the probabilities of a row, by class.
+    """
+
+    head: bytes
+    labels: tuple[bytes, ...]
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Beginning:
+        """What a model's answers begin with."""
+        known: dict[str, Any] = {"model": manifest.name, "version": manifest.version}
+        if manifest.task == "classification":
+            known["classes"] = manifest.classes
+        labels = (
+            b'{"label":%b,"probabilities":' % orjson.dumps(label)
+            for label in manifest.classes or ()
+        )
+        return cls(orjson.dumps(known)[:-1] + b',"predictions":[', tuple(labels))
 
 
 class Predict(Endpoint):
     """``POST /predict``."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        served = self._find(scope)
-        check_json(scope)
-        body = await self._body(scope, receive)
-        if len(body) < LARGE_BYTES:
-            features = read_features(body, served.manifest, served.bulk)
+    def __init__(self, path: str, repository: Repository, limits: Limits) -> None:
+        super().__init__(path, repository, limits)
+        # By identity: a manifest lives as long as the service, and has no cheap hash.
+        self._beginnings: dict[int, Beginning] = {}
+
+    def check(self, headers: Headers) -> None:
+        """Refuse what is in none of the forms; see `Endpoint.check`."""
+        check_type(headers)
+
+    def question(self, served: Served, headers: Headers, body: Body) -> Question:
+        """Read a request; see `Endpoint.question`."""
+        manifest, form = served.manifest, form_of(headers)
+        if form is None:
+            bulk = served.bulk
+            if bulk is not None and len(body) >= LARGE_BYTES:
+                bulk = bulk.for_another_thread()
+            features = read_features(body, manifest, bulk)
         else:
-            bulk = served.bulk and served.bulk.for_another_thread()
-            features = await asyncio.to_thread(read_features, body, served.manifest, bulk)
-        answers = await run(
-            served.batcher, features, timeout_s(scope, self._limits.timeout_s), receive
-        )
-        body, packed = pack(
-            write_predictions(answers, served), scope["state"]["headers"].get(ACCEPTED, b"")
-        )
-        await send_json(send, body, headers=packed)
+            features = form.read(body, manifest)
+        accepted, encodings = accepted_form(headers, manifest), headers.get(b"accept-encoding", b"")
+        write: Callable[[Rows], Answer]
+        if accepted is None:
+            write = partial(write_predictions, manifest, self._beginning(manifest), encodings)
+        else:
+            write = partial(write_form, *accepted, manifest, encodings)
+        return Question(features, timeout_s(headers, self.limits.timeout_s), write)
+
+    def _beginning(self, manifest: Manifest) -> Beginning:
+        beginning = self._beginnings.get(id(manifest))
+        if beginning is None:
+            beginning = self._beginnings[id(manifest)] = Beginning.of(manifest)
+        return beginning
 
 
 def read_features(body: Body, manifest: Manifest, bulk: BulkReader | None) -> FeatureArray:
@@ -117,33 +155,48 @@ def read_instances(body: Body) -> Any:
     return request["instances"]
 
 
-def write_predictions(answers: Rows, served: Served) -> bytes:
-    """The answer: float32 as its shortest decimal that reads back to the same bits."""
-    manifest = served.manifest
+def write_predictions(
+    manifest: Manifest, beginning: Beginning, encodings: bytes, answers: Rows
+) -> Answer:
+    """The answer: float32 as its shortest decimal that reads back to the same bits.
+
+    Args:
+        manifest: of the model.
+        beginning: of its answers.
+        encodings: that the client accepts.
+        answers: of a judged run.
+
+    Raises:
+        InvalidInstances: naming the instances whose answer is no number.
+    """
     best = best_places(answers)
-    classes = manifest.classes or ()
-    answer: dict[str, Any] = {"model": manifest.name, "version": manifest.version}
     if manifest.task == "classification":
-        answer["classes"] = classes
-        answer["predictions"] = [
-            {"label": classes[i], "probabilities": row}
+        labels = beginning.labels
+        predictions = [
+            b"%b%b}" % (labels[i], orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY))
             for i, row in zip(best, answers[0], strict=True)
         ]
     elif manifest.task == "regression":
-        answer["predictions"] = [{"prediction": row[0]} for row in answers[0]]
+        predictions = [
+            b'{"prediction":%b}' % orjson.dumps(row[0], option=orjson.OPT_SERIALIZE_NUMPY)
+            for row in answers[0]
+        ]
     else:
-        outputs = {
-            output.name: jsonable(rows)
-            for output, rows in zip(manifest.outputs, answers, strict=False)
-        }
-        answer["predictions"] = _plain_rows(outputs)
-    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+        predictions = [
+            orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY)
+            for row in _plain_rows(manifest, answers)
+        ]
+    body, packed = pack(b"%b%b]}" % (beginning.head, b",".join(predictions)), encodings)
+    return Answer(body, headers=packed)
 
 
-def _plain_rows(outputs: Mapping[str, Any]) -> list[Any]:
+def _plain_rows(manifest: Manifest, answers: Rows) -> Iterable[Any]:
     """One output's rows as they are; of several, an object each."""
+    outputs = {
+        output.name: jsonable(rows) for output, rows in zip(manifest.outputs, answers, strict=False)
+    }
     if len(outputs) == 1:
-        return list(next(iter(outputs.values())))
+        return next(iter(outputs.values()))
     return [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]
 
 

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockstep.errors import EngineFailure
-from service.batching import Batcher, RunCost, measure_cost
+from service.batching import Batcher
 from service.errors import DeadlineExceeded, NotServing, QueueFull
+from service.run_cost import RunCost, measure_cost
 from service.telemetry import RunMetrics, Telemetry
 
 LONG_S = 60.0

@@ -10,6 +10,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from serving import ask
 
 from lockstep.artifact.folder import open_artifact
+from service.protocols.forms import FORMS
 from service.protocols.oip import INFER_PATHS
 from service.protocols.plain import PATHS
 
@@ -138,3 +139,11 @@ def test_the_page_for_people_says_what_is_served_and_needs_no_other_host(app, ar
     assert open_artifact(artifact).digest[:12] in answer.text
     assert "256 of 256 batch sizes" in answer.text
     assert "://" not in answer.text
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_form_of_the_plain_dialect_is_described_both_ways(description, path):
+    operation = description["paths"][path]["post"]
+    forms = {"application/json", *(kind.decode() for kind in FORMS)}
+    assert operation["requestBody"]["content"].keys() == forms
+    assert operation["responses"]["200"]["content"].keys() == forms
