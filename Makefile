@@ -33,9 +33,10 @@ image: ## Build the container image
 image-test: $(VENV)/installed image ## Build the image and test the running container
 	LOCKSTEP_IMAGE=$(IMAGE) $(BIN)/python -m pytest tests/container -m container -q
 
-results: $(VENV)/installed ## Measure what the README states: regularisation, start-up
+results: $(VENV)/installed ## How good networks are, with peers and an ablation, into docs/; regularisation, start-up
 	$(BIN)/python benchmarks/regularisation.py
 	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.results.run
 
 bench: $(VENV)/installed ## Compare servers, PEERS=1 for more of them; table and chart into docs/
 	$(BIN)/python -m benchmarks.serving.run $(if $(PEERS),--peers)

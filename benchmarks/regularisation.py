@@ -22,10 +22,10 @@ from typing import Any
 import torch
 
 from train.configuration.configuration import Configuration
-from train.curves import Epoch
 from train.data.built_in import BUILT_IN, built_in
 from train.evaluate import evaluate
-from train.fit import fit
+from train.fit.curves import Epoch
+from train.fit.fit import fit
 
 Change = dict[str, dict[str, Any]]
 

@@ -10,7 +10,7 @@ from train.data.dataset import Dataset
 from train.data.load import load
 from train.evaluate import evaluate
 from train.export import export
-from train.fit import Fit, fit
+from train.fit.fit import Fit, fit
 from train.metrics import Metrics
 
 SETTINGS = {"network": {"hidden": [16, 8], "dropout": 0.2}, "training": {"epochs": 2}}

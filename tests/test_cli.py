@@ -15,7 +15,7 @@ from lockstep import errors
 from lockstep.artifact.folder import open_artifact
 from lockstep.errors import LockstepError
 from service.settings import Settings
-from train.curves import Epoch
+from train.fit.curves import Epoch
 from train.progress import follow
 
 ROOT = Path(cli.__file__).parent

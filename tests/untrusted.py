@@ -14,7 +14,7 @@ from train.configuration.configuration import Configuration
 from train.data.dataset import Dataset, Split
 from train.evaluate import evaluate
 from train.export import export
-from train.fit import Fit, fit
+from train.fit.fit import Fit, fit
 
 SCRIPT = "<script>alert('{}')</script>"
 ROWS = 400

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from lockstep.artifact.manifest import Manifest
 from lockstep.proof.certificate import Certificate
-from train.fit import Fit
+from train.fit.fit import Fit
 from train.report import curves, tables
 from train.report.tables import Table, line
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from lockstep.errors import InvalidSetting
 from train.calibrate import calibrate
 from train.configuration.configuration import Configuration
-from train.curves import Epoch
 from train.data.dataset import Dataset, Split
 from train.evaluate import evaluate, log_probabilities, predictions
-from train.fit import Fit, fit
+from train.fit.curves import Epoch
+from train.fit.fit import Fit, fit
 from train.folds import Fold, folds_of, pooled
 from train.metrics import Metrics
 from train.network.ensemble import Ensemble

@@ -31,7 +31,7 @@ from train.data.shares import Shares
 from train.defaults import settle
 from train.evaluate import EVALUATION_ROWS, evaluate
 from train.export import export
-from train.fit import fit
+from train.fit.fit import fit
 from train.network.network import Answering
 from train.parameters import Parameters
 from train.samples import FEWEST_SAMPLES, Encoding, checked, learn

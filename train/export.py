@@ -25,7 +25,7 @@ from train.calibrate import Calibration
 from train.card import write_card
 from train.data.dataset import Dataset
 from train.facts import INPUT, describe, output_of
-from train.fit import Fit
+from train.fit.fit import Fit
 from train.metrics import Metrics
 from train.network.digest import state_digest
 from train.network.network import Answering, Network

@@ -12,7 +12,7 @@ from lockstep.proof.certificate import versions
 from train.calibrate import Calibration, calibration_figures
 from train.data.dataset import Dataset
 from train.evaluate import baseline
-from train.fit import Fit
+from train.fit.fit import Fit
 from train.metrics import Metrics
 from train.network.network import Network
 from train.parity import RowsParity

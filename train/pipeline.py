@@ -10,11 +10,11 @@ from lockstep.artifact.folder import Artifact
 from lockstep.proof.certificate import Certificate
 from train.calibrate import Calibration, calibrate
 from train.configuration.configuration import Configuration
-from train.curves import Epoch
 from train.data.dataset import Dataset
 from train.evaluate import evaluate
 from train.export import export
-from train.fit import Fit, fit
+from train.fit.curves import Epoch
+from train.fit.fit import Fit, fit
 from train.metrics import Metrics
 
 CHECKPOINTS = Path(".lockstep/checkpoints")
@@ -59,7 +59,7 @@ def train(
     checkpoint: Path | None = None,
     resume: bool = False,
 ) -> Trained:
-    """Fit a network, then measure it; the arguments are those of `train.fit.fit`.
+    """Fit a network, then measure it; the arguments are those of `train.fit.fit.fit`.
 
     Raises:
         Diverged: a loss is not a finite number.

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from train.curves import Epoch
+from train.fit.curves import Epoch
 
 PLAIN_LINES = 10
 """Lines that a whole training writes where there is no terminal."""
@@ -23,7 +23,7 @@ def follow(console: Console, epochs: int) -> Iterator[Callable[[Epoch], None]]:
         epochs: at most.
 
     Yields:
-        What is to be told of each epoch (``on_epoch`` of `train.fit.fit`).
+        What is to be told of each epoch (``on_epoch`` of `train.fit.fit.fit`).
     """
     if not console.is_terminal:
         yield lambda epoch: _print_line(console, epoch, epochs)

@@ -12,7 +12,7 @@ from train.configuration.configuration import Configuration
 from train.data.dataset import Dataset, Split
 from train.evaluate import evaluate
 from train.export import export
-from train.fit import fit
+from train.fit.fit import fit
 
 
 @dataclass(frozen=True)

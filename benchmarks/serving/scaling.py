@@ -44,8 +44,8 @@ def main() -> None:
         lines.append([str(shape), str(rows), str(connections), *cells])
     head = ["network", "rows a request", "connections", *map(_way, WAYS)]
     heading = (
-        f"{this_machine(1).processor}, {os.cpu_count()} cores, {datetime.now(UTC):%Y-%m-%d}; rows a "
-        f"second, binary requests, medians of {ROUNDS} rounds of {SECONDS} s, the load on the same "
+        f"{this_machine(1).processor}, {os.cpu_count()} cores, {datetime.now(UTC):%Y-%m-%d}; rows "
+        f"a second, binary requests, medians of {ROUNDS} rounds of {SECONDS} s, load on the same "
         f"cores."
     )
     text = f"{heading}\n\n{table(head, lines)}"

@@ -21,8 +21,8 @@ from train.evaluate import (
     predictions,
     temperature_of,
 )
+from train.fit.rows import Rows
 from train.network.network import Answering, Network
-from train.rows import Rows
 
 
 def network_of(name, members=1):

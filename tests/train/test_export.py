@@ -22,7 +22,7 @@ from train.data.built_in import built_in
 from train.evaluate import baseline, evaluate, temperature_of
 from train.export import NetworkChanged, export, to_onnx
 from train.facts import describe
-from train.fit import fit
+from train.fit.fit import fit
 from train.network.digest import state_digest
 from train.network.network import Answering
 

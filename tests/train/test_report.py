@@ -10,10 +10,10 @@ from lockstep.artifact.folder import open_artifact
 from lockstep.proof.certificate import Certificate
 from train.configuration.configuration import Configuration
 from train.configuration.training import TrainingConfiguration
-from train.curves import Epoch
 from train.data.built_in import built_in
 from train.export import PAGE
-from train.fit import fit
+from train.fit.curves import Epoch
+from train.fit.fit import fit
 from train.metrics import reliability
 from train.report import curve_columns, curve_rows, describe
 from train.report.confusion import MOST_TABULATED, Confusion

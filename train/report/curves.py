@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from train.curves import Epoch
-from train.fit import Fit
+from train.fit.curves import Epoch
+from train.fit.fit import Fit
 
 CURVE_COLUMNS = (
     "epoch",

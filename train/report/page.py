@@ -12,7 +12,7 @@ from lockstep.artifact.manifest import Manifest
 from lockstep.proof.certificate import Certificate
 from train.data.dataset import Dataset
 from train.evaluate import log_probabilities, predictions, temperature_of
-from train.fit import Fit
+from train.fit.fit import Fit
 from train.metrics import Reliability, reliability
 from train.report import curves, plots, tables
 from train.report.confusion import Confusion

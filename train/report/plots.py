@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
-from train.fit import Fit
+from train.fit.fit import Fit
 from train.metrics import Reliability, Values
 from train.report.drawing import (
     BLUE,

@@ -12,9 +12,9 @@ from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.trial import Trial
 
 from train.configuration.configuration import Configuration
-from train.curves import Epoch
 from train.data.dataset import Dataset
-from train.fit import Diverged, Fit, fit
+from train.fit.curves import Epoch
+from train.fit.fit import Diverged, Fit, fit
 from train.tune.space import Space
 
 GIVEN = "given"

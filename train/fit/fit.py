@@ -13,19 +13,19 @@ import torch
 from torch import Tensor
 
 from lockstep.errors import InvalidSetting
-from train.checkpoint import Checkpoint, Stateful, origin_of
 from train.configuration.configuration import Configuration
-from train.curves import Epoch, parting_epoch
 from train.data.dataset import Dataset
-from train.devices import computing_with, device_of, threads_for
 from train.evaluate import loss_and_score
-from train.gradients import bound_gradients, forget_gradients
-from train.keeper import Clock, Keeper
-from train.learner import Learner
+from train.fit.checkpoint import Checkpoint, Stateful, origin_of
+from train.fit.curves import Epoch, parting_epoch
+from train.fit.devices import computing_with, device_of, threads_for
+from train.fit.gradients import bound_gradients, forget_gradients
+from train.fit.keeper import Clock, Keeper
+from train.fit.learner import Learner
+from train.fit.randomness import RandomStream
+from train.fit.rows import Parts, Rows
 from train.network.network import Network
 from train.network.norm import clip_norms
-from train.randomness import RandomStream
-from train.rows import Parts, Rows
 
 Told = Callable[[Epoch], None]
 
@@ -43,7 +43,7 @@ class Fit:
         configuration: what it was fitted with, the seed included.
         history: the training curves.
         best_epoch: number of the epoch with the lowest validation loss.
-        parting_epoch: where the curves part, or None where they do not (`train.curves`).
+        parting_epoch: where the curves part, or None where they do not (`train.fit.curves`).
         stopped_early: the validation loss had not improved for ``patience`` epochs.
         interrupted: a person stopped it; the best epoch until then is kept.
         seconds: it took, those before it was resumed included.

@@ -14,14 +14,14 @@ from lockstep.errors import InvalidSetting
 from train.configuration.configuration import Configuration
 from train.configuration.training import TrainingConfiguration
 from train.data.built_in import built_in
-from train.devices import ONE_THREAD_WORK, Device, device_of, threads_for
 from train.evaluate import outputs
-from train.fit import fit
-from train.learner import Learner
+from train.fit.devices import ONE_THREAD_WORK, Device, device_of, threads_for
+from train.fit.fit import fit
+from train.fit.learner import Learner
+from train.fit.randomness import RandomStream
 from train.network.network import Network
-from train.randomness import RandomStream
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NO_MASKS = {"hidden": (16, 8), "dropout": 0.0, "input_dropout": 0.0}
 MASKS = {"hidden": (16, 8), "dropout": 0.3, "members": 2}
 TRAINING = {"epochs": 4, "threads": 1, "batch_size": 15, "average": 0.8}
@@ -30,21 +30,21 @@ PROCESS = """
 import json, sys
 from pathlib import Path
 import torch
-import train.checkpoint, train.fit
+import train.fit.checkpoint, train.fit.fit
 from train.configuration.configuration import Configuration
 from train.data.built_in import built_in
 from train.evaluate import outputs
 from train.network.digest import state_digest
 
-train.checkpoint.SECONDS_BETWEEN = 0.0
+train.fit.checkpoint.SECONDS_BETWEEN = 0.0
 folder = Path(sys.argv[1])
 without, masked = map(Configuration.model_validate_json, sys.argv[2:])
 wine = built_in("wine", 0)
 told = []
-plain = train.fit.fit(without, wine, on_epoch=told.append)
-whole = train.fit.fit(masked, wine)
+plain = train.fit.fit.fit(without, wine, on_epoch=told.append)
+whole = train.fit.fit.fit(masked, wine)
 
-train_epoch, begun = train.fit.train_epoch, []
+train_epoch, begun = train.fit.fit.train_epoch, []
 
 def crash_in_the_third(learner, rows):
     begun.append(rows)
@@ -52,11 +52,11 @@ def crash_in_the_third(learner, rows):
         raise OSError("crashed")
     return train_epoch(learner, rows)
 
-train.fit.train_epoch = crash_in_the_third
+train.fit.fit.train_epoch = crash_in_the_third
 try:
-    train.fit.fit(masked, wine, checkpoint=folder / "kept")
+    train.fit.fit.fit(masked, wine, checkpoint=folder / "kept")
 except OSError:
-    resumed = train.fit.fit(masked, wine, checkpoint=folder / "kept", resume=True)
+    resumed = train.fit.fit.fit(masked, wine, checkpoint=folder / "kept", resume=True)
 
 rank = torch.distributed.get_rank()
 (folder / f"{rank}.json").write_text(json.dumps({
@@ -186,7 +186,7 @@ def test_cuda_learns_what_the_cpu_learns(tmp_path, average):
 
 def test_without_fabric_more_than_the_cpu_is_refused(monkeypatch):
     monkeypatch.setattr("torch.distributed.is_torchelastic_launched", lambda: True)
-    monkeypatch.setattr("train.devices.find_spec", lambda _: None)
+    monkeypatch.setattr("train.fit.devices.find_spec", lambda _: None)
     with pytest.raises(InvalidSetting, match=r"pip install 'lockstep\[distributed\]'"):
         device_of(TrainingConfiguration(device="cpu"))
 

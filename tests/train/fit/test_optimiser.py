@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from train.configuration.training import TrainingConfiguration
-from train.optimiser import schedule
+from train.fit.optimiser import schedule
 
 
 def rates(name, steps):

@@ -11,13 +11,13 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lockstep.errors import InvalidSetting
-from train.averaging import Average
 from train.configuration.configuration import Configuration
-from train.devices import Device
-from train.loss import Loss, loss_of
+from train.fit.averaging import Average
+from train.fit.devices import Device
+from train.fit.loss import Loss, loss_of
+from train.fit.optimiser import adam, schedule
+from train.fit.randomness import Batches, RandomStream
 from train.network.network import Network
-from train.optimiser import adam, schedule
-from train.randomness import Batches, RandomStream
 
 
 @dataclass(frozen=True)

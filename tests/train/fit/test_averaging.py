@@ -3,14 +3,14 @@ import dataclasses
 import pytest
 import torch
 
-from train.averaging import Average
 from train.configuration.configuration import Configuration
 from train.data.built_in import built_in
 from train.evaluate import loss_and_score
-from train.fit import fit
+from train.fit.averaging import Average
+from train.fit.fit import fit
+from train.fit.rows import Rows
 from train.network.digest import state_digest
 from train.network.network import Network
-from train.rows import Rows
 
 
 @pytest.fixture(scope="module")

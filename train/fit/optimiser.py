@@ -11,8 +11,8 @@ from torch.optim.lr_scheduler import (
     OneCycleLR,
 )
 
-from train.adam import LeanAdam
 from train.configuration.training import TrainingConfiguration
+from train.fit.adam import LeanAdam
 
 # OneCycleLR computes its turning points from the number of steps: with fewer, they fall together.
 FEWEST_CYCLE_STEPS = 10

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.optim import Adam, AdamW
 
-from train.adam import LeanAdam
+from train.fit.adam import LeanAdam
 
 
 def network_of():

@@ -11,8 +11,8 @@ from train.configuration.configuration import Configuration
 from train.configuration.training import TrainingConfiguration
 from train.data.built_in import built_in
 from train.evaluate import predictions
-from train.fit import fit
-from train.loss import class_weights, cross_entropy, loss_of, row_weights, squared_error
+from train.fit.fit import fit
+from train.fit.loss import class_weights, cross_entropy, loss_of, row_weights, squared_error
 from train.network.digest import state_digest
 
 BALANCED = TrainingConfiguration(class_weight="balanced")

@@ -16,11 +16,12 @@ from train.network.network import Network
 
 Answer = TypeVar("Answer")
 
-ONE_THREAD_WORK = 50_000_000
+ONE_THREAD_WORK = 300_000_000
 """Multiplications of a step's forward pass up to which one thread is taken.
 
 Measured with torch 2.13 on two cores: up to 30 million a second thread gains a tenth at most, at 70
-million it halves the step; where the cores are shared it makes any step several times slower.
+million it nearly halves the step on cores of its own; where other processes want the cores as well,
+its waiting makes the step six to eight times slower. So it is taken only where a step is long.
 """
 
 
@@ -91,7 +92,7 @@ def device_of(training: TrainingConfiguration) -> Device:
             "process."
         )
     # Imported here: a fit on the CPU does without this library, and without the time to load it.
-    from train.parallel import FabricDevice  # noqa: PLC0415
+    from train.fit.parallel import FabricDevice  # noqa: PLC0415
 
     return FabricDevice.launched(name) if launched else FabricDevice.alone(name)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from train.curves import Epoch
+from train.fit.curves import Epoch
 
 
 class Keeper:

@@ -17,9 +17,9 @@ import torch
 
 from lockstep.errors import InvalidSetting, NotFound, Unreadable
 from train.configuration.configuration import Configuration
-from train.container import from_bytes, to_bytes
 from train.data.dataset import Dataset, Split
-from train.devices import Device
+from train.fit.container import from_bytes, to_bytes
+from train.fit.devices import Device
 
 FILE = "checkpoint"
 SECONDS_BETWEEN = 5.0
@@ -45,7 +45,7 @@ class Checkpoint:
     """The file in which a fit is kept while it goes on.
 
     Its first 64 bytes are the digest of the rest, which nothing in it runs to read
-    (`train.container`).
+    (`train.fit.container`).
 
     Args:
         folder: where it lies; made where it is not there.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from train.configuration.training import TrainingConfiguration
 from train.data.dataset import Dataset, Split
-from train.loss import class_weights, row_weights
+from train.fit.loss import class_weights, row_weights
 from train.network.network import Network
 from train.network.standardisation import Rescaling
 
@@ -45,7 +45,7 @@ class Rows:
         Args:
             split: features in the user's own units.
             network: says what the targets are.
-            classes: how much a row of each class counts (`train.loss.class_weights`).
+            classes: how much a row of each class counts (`train.fit.loss.class_weights`).
         """
         targets = torch.tensor(split.targets)
         if isinstance(network.answer, Rescaling):

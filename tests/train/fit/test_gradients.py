@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from train.gradients import bound_gradients, forget_gradients
+from train.fit.gradients import bound_gradients, forget_gradients
 
 
 def parameters_with(*gradients):

@@ -1,0 +1,1 @@
+"""The fit: a step, an epoch, a training, and what it is kept in."""
