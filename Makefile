@@ -7,7 +7,7 @@ IMAGE ?= lockstep
 TORCH_INDEX ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check unit image image-test results bench bench-quick clean
+.PHONY: help run test check unit image image-test results bench bench-quick bench-train clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -43,6 +43,9 @@ bench: $(VENV)/installed ## Compare servers, PEERS=1 for more of them; table and
 
 bench-quick: $(VENV)/installed ## The ratios that serving is held to, in under 2 minutes
 	$(BIN)/python -m benchmarks.serving.run --quick
+
+bench-train: $(VENV)/installed ## Compare training speed, PEERS=1 for skorch and Lightning; table into docs/
+	$(BIN)/python -m benchmarks.training.run $(if $(PEERS),--peers)
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -26,6 +26,7 @@ from lockstep.errors import (
 )
 
 if TYPE_CHECKING:
+    from lockstep.proof.exact import Exactness
     from lockstep.proof.finding import AuditReport
 
 PROVED = 0
@@ -207,6 +208,10 @@ def train_command(
     ] = None,
     seed: Seed = None,
     epochs: Epochs = None,
+    precision: Annotated[
+        str | None,
+        typer.Option("--precision", help="exact: the same bits on every processor; or float32."),
+    ] = None,
     folds: Annotated[
         int | None, typer.Option("--folds", metavar="K", help="Cross-validate; no artifact.")
     ] = None,
@@ -248,6 +253,7 @@ def train_command(
         },
         network={"members": members},
         training={"class_weight": class_weight, "seed": seed, "epochs": epochs},
+        export={"precision": precision},
     )
     train_source(job, configuration, Console(highlight=False))
     return PROVED
@@ -338,6 +344,10 @@ def audit(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help="Model files: .onnx, .ts or .pt.")
     ],
+    exact: Annotated[
+        bool,
+        typer.Option("--exact", help="Ask of .onnx files whether no partial sum can round, too."),
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Find every operator in FILE... that is, or may enter, training mode."""
@@ -356,11 +366,16 @@ def audit(
             entries.append({"file": str(file), "verdict": "unreadable", "error": str(error)})
             continue
         worst = max(worst, PROVED if report.verdict == "clean" else DISPROVED)
-        entries.append(
-            {"file": str(file), "verdict": report.verdict, **report.model_dump(mode="json")}
-        )
+        entry = {"file": str(file), "verdict": report.verdict, **report.model_dump(mode="json")}
+        entries.append(entry)
         if not as_json:
             console.print(audit_text(str(file), report), soft_wrap=True)
+        if exact:
+            theorem = _exactness(file)
+            worst = max(worst, PROVED if theorem.verdict == "exact" else DISPROVED)
+            entry["exactness"] = theorem.model_dump(mode="json")
+            if not as_json:
+                console.print(f"  arithmetic: {theorem}", soft_wrap=True, markup=False)
     if as_json:
         _print_json({"files": entries})
     return worst
@@ -376,6 +391,15 @@ def _audit(file: Path) -> AuditReport:
     except OSError as error:
         raise NotFound(f"{file} cannot be read: {error.strerror}.") from error
     return audit_file(str(file), data)
+
+
+def _exactness(file: Path) -> Exactness:
+    from lockstep.proof.audit_onnx import read_onnx
+    from lockstep.proof.exact import exactness
+
+    if file.suffix.lower() != ".onnx":
+        raise InvalidSetting(f"--exact reads the theorem off an .onnx file, got {file}.")
+    return exactness(read_onnx(file.read_bytes(), source=str(file)))
 
 
 @app.command()

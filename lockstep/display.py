@@ -35,9 +35,15 @@ def plain_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
 
 def certificate_table(certificate: Certificate) -> Table:
     """A certificate as a short table, one row for each claim."""
-    table = plain_table(("what", "of", "measured", ""), ())
+    table = plain_table(("what", "of", "figures", "by", ""), ())
     for claim in claims(certificate):
-        table.add_row(Text(claim.claim), Text(claim.subject), Text(claim.measured), _verdict(claim))
+        table.add_row(
+            Text(claim.claim),
+            Text(claim.subject),
+            Text(claim.measured),
+            Text(claim.basis),
+            _verdict(claim),
+        )
     return table
 
 

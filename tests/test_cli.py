@@ -188,7 +188,110 @@ def test_a_wrong_name_is_refused_before_torch_is_imported():
     )
 
 
+def test_the_theorem_is_read_off_a_file_on_demand(lockstep, tmp_path):
+    models = tmp_path / "models"
+    words = ("--models", models, "--epochs", 2)
+    assert lockstep("train", "wine", *words, "--precision", "exact", "--name", "exact")[0] == 0
+    code, out, _err = lockstep("audit", models / "exact/1/model.onnx", "--exact")
+    assert code == 0
+    assert "exact by construction" in out
+    assert "bits to spare at" in out
+    code, out, _err = lockstep("verify", models / "exact/1")
+    assert code == 0
+    assert "the same bits on every processor" in " ".join(out.split())
+    assert lockstep("train", "wine", *words, "--name", "single")[0] == 0
+    code, out, _err = lockstep("audit", models / "single/1/model.onnx", "--exact")
+    assert code == 1
+    assert "The argument breaks at" in out
+    code, _out, err = lockstep("audit", models / "single/1/model.ts", "--exact")
+    assert code == 64
+    assert "off an .onnx file" in err
+
+
 # -- train -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def people(tmp_path):
+    """A table with words, numbers, truth and missing values, whose answer can be learned."""
+    draw = np.random.default_rng(5)
+    path = tmp_path / "people.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["age", "colour", "member", "height", "answer"])
+        for _ in range(240):
+            age, colour = draw.normal(40, 10), draw.choice(["red", "green", "blue"])
+            answer = "yes" if (age > 40) == (colour != "red") else "no"
+            shown = "" if draw.random() < 0.1 else f"{age:.2f}"
+            word = "?" if draw.random() < 0.1 else colour
+            member = draw.choice(["true", "false"])
+            writer.writerow([shown, word, member, f"{draw.normal():.3f}", answer])
+    return path
+
+
+def test_a_table_of_ones_own_is_trained_proved_and_scored(lockstep, people, tmp_path):
+    models = tmp_path / "models"
+    words = ("--target", "answer", "--models", models, "--epochs", 4)
+    code, out, err = lockstep("train", people, *words)
+    assert (code, err) == (0, "")
+    assert "categorical" in out
+    assert "boolean" in out
+    assert "Proved and written to" in out
+    artifact = open_artifact(models / "people" / "1")
+    kinds = {column.name: column.kind for column in artifact.manifest.columns}
+    assert kinds == {
+        "age": "numeric",
+        "colour": "categorical",
+        "member": "boolean",
+        "height": "numeric",
+    }
+    missing = {column.name for column in artifact.manifest.columns if column.missing_allowed}
+    assert missing == {"age", "colour"}
+    code, out, err = lockstep("predict", models / "people" / "1", people)
+    assert code == 0
+    assert out.splitlines()[0] == "label,probability_no,probability_yes"
+    assert len(out.splitlines()) == 241
+
+
+def test_folds_are_measured_and_their_answers_written(lockstep, people, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ("--target", "answer", "--epochs", 2, "--folds", 3)
+    code, out, err = lockstep("train", people, *words)
+    assert (code, err) == (0, "")
+    assert "mean ± deviation" in out
+    assert not (tmp_path / "models").exists()
+    answers = (tmp_path / ".lockstep/folds/people.csv").read_text().splitlines()
+    assert len(answers) == 241
+    code, out, err = lockstep("train", people, *words, "--fold-ensemble")
+    assert (code, err) == (0, "")
+    assert (tmp_path / "models/people/1/model.onnx").exists()
+
+
+def test_an_interrupted_training_is_resumed_only_where_there_is_one(lockstep, people, tmp_path):
+    words = ("--target", "answer", "--models", tmp_path / "models", "--name", "never", "--resume")
+    code, _out, err = lockstep("train", people, *words)
+    assert code == 2
+    assert "checkpoint" in err
+
+
+def test_what_is_found_by_a_search_is_trained_with(lockstep, people, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ("--target", "answer", "--epochs", 2)
+    code, out, err = lockstep("tune", people, *words, "--trials", 2)
+    assert (code, err) == (0, "")
+    assert "Train with it: lockstep train" in out
+    assert (tmp_path / "people.png").stat().st_size > 1000
+    code, out, err = lockstep("train", people, *words, "--config", tmp_path / "people.toml")
+    assert (code, err) == (0, "")
+
+
+def test_a_target_that_is_not_there_is_refused_with_the_columns(lockstep, people):
+    code, _out, err = lockstep("train", people)
+    assert code == 64
+    assert "--target" in err
+    code, _out, err = lockstep("train", people, "--target", "anwser")
+    assert code == 64
+    assert "answer" in err
 
 
 def test_training_shows_curves_and_certificate_and_what_to_do_next(lockstep, tmp_path):

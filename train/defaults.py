@@ -1,8 +1,9 @@
 """Settings that depend on the data's size and kind, where a person has not chosen them.
 
-The classes of `train.configuration` hold the defaults for a few rows. Many rows bear more: numbers
-spread into bins, wider blocks, larger batches, several members. A setting that was given, by a
-file, a flag or an argument, is never changed.
+The classes of `train.configuration` hold the defaults for a few rows; a number is noisier than a
+class, and gets several members and more dropout. Many rows bear more: numbers spread into bins,
+wider blocks, larger batches. A setting that was given, by a file, a flag or an argument, is never
+changed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,15 @@ LARGE_ROWS = 20_000
 
 WIDE_COLUMNS = 200
 """Columns from which a row is taken for an image or a signal: its numbers are not spread."""
+
+MOST_BINS, ROWS_OF_A_BIN = 512, 25
+"""Bins of a number at most, and the training rows that one of them holds at least."""
+
+ALL_BINS = 4_096
+"""Bins of all numbers together at most: so many values a row are held while it is computed."""
+
+MEMBERS, MEMBERS_OF_LARGE = 8, 4
+"""Networks whose answers are averaged: fewer where the rows are many, and a fit is long."""
 
 
 def settle(configuration: Configuration, dataset: Dataset) -> Configuration:
@@ -52,19 +62,21 @@ def _allowed(settings: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
 
 def _decided(dataset: Dataset) -> dict[str, dict[str, Any]]:
     rows = len(dataset.train)
+    regression = dataset.classes is None
     if rows < MANY_ROWS:
-        return {}
+        return {"network": {"dropout": 0.4, "members": MEMBERS}} if regression else {}
     if len(dataset.columns) >= WIDE_COLUMNS:
         return _wide(rows)
-    return _table(rows, regression=dataset.classes is None)
+    numbers = sum(column.kind == "numeric" for column in dataset.columns)
+    return _table(rows, numbers, regression=regression)
 
 
-def _table(rows: int, *, regression: bool) -> dict[str, dict[str, Any]]:
+def _table(rows: int, numbers: int, *, regression: bool) -> dict[str, dict[str, Any]]:
     return {
         "preprocessing": {
             "numeric": "robust",
             "embedding": "piecewise_linear",
-            "bins": min(128, max(16, rows // 100)),
+            "bins": max(16, min(MOST_BINS, rows // ROWS_OF_A_BIN, ALL_BINS // max(1, numbers))),
             "column_width": 16,
         },
         "network": {
@@ -72,7 +84,7 @@ def _table(rows: int, *, regression: bool) -> dict[str, dict[str, Any]]:
             "dropout": 0.2 if regression else 0.3,
             "input_dropout": 0.0,
             "embedding_dropout": 0.1,
-            "members": 4,
+            "members": MEMBERS_OF_LARGE if rows >= LARGE_ROWS else MEMBERS,
         },
         "training": {
             "epochs": 30 if regression else 12,
@@ -87,6 +99,7 @@ def _table(rows: int, *, regression: bool) -> dict[str, dict[str, Any]]:
 def _wide(rows: int) -> dict[str, dict[str, Any]]:
     large = rows >= LARGE_ROWS
     return {
+        "preprocessing": {"numeric": "shared"},
         "network": {
             "hidden": (1024, 512) if large else (512, 256),
             "dropout": 0.4,

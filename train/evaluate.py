@@ -37,10 +37,17 @@ def inference(module: nn.Module) -> Iterator[None]:
             child.training = training
 
 
-def outputs(network: Network, features: Tensor) -> Tensor:
-    """The members' outputs ``[members, n, n_outputs]`` for ``[n, d]`` features, in eval mode."""
+def outputs(network: Network, features: Tensor, *, prepared: bool = False) -> Tensor:
+    """The members' outputs ``[members, n, n_outputs]`` for ``[n, d]`` features, in eval mode.
+
+    Args:
+        network: is evaluated in eval mode, whatever mode it is in.
+        features: in the user's own units.
+        prepared: whether they are what the network's preprocessing made of them.
+    """
+    batches = torch.split(features, EVALUATION_ROWS)
     with inference(network):
-        return torch.cat([network(rows) for rows in torch.split(features, EVALUATION_ROWS)], dim=1)
+        return torch.cat([network(rows, prepared=prepared) for rows in batches], dim=1)
 
 
 def temperature_of(network: Network) -> Tensor:
@@ -74,7 +81,12 @@ def averaged_log_probabilities(logits: Tensor, temperature: float) -> Tensor:
 
 
 def loss_and_score(
-    network: Network, features: Tensor, targets: Tensor, weights: Tensor | None = None
+    network: Network,
+    features: Tensor,
+    targets: Tensor,
+    weights: Tensor | None = None,
+    *,
+    prepared: bool = False,
 ) -> tuple[float, float]:
     """One point of the training curves: loss and accuracy, or loss and rmse.
 
@@ -87,8 +99,9 @@ def loss_and_score(
         features: ``[n, d]``.
         targets: class indices ``[n]``, or standardised targets ``[n, 1]``.
         weights: ``[n]`` ≥ 0, how much a row counts; None where all do alike.
+        prepared: whether the features are what the network's preprocessing made of them.
     """
-    answered = outputs(network, features)
+    answered = outputs(network, features, prepared=prepared)
     if isinstance(network.answer, Rescaling):
         errors = answered.double().mean(dim=0) - targets.double()
         loss = _mean(errors.square()[:, 0], weights)

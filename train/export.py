@@ -24,6 +24,7 @@ from lockstep.seal import seal
 from train.calibrate import Calibration
 from train.card import write_card
 from train.data.dataset import Dataset
+from train.exact.form import ExactForm, exact_form
 from train.facts import INPUT, describe, output_of
 from train.fit.fit import Fit
 from train.metrics import Metrics
@@ -85,8 +86,10 @@ def export(
     features = golden_features(
         dataset.columns, dataset.train.features, fit.configuration.training.seed
     )
-    eager = _eager(fit.network)
-    files = _model_files(fit.network, features[:SAMPLE_ROWS], output.name)
+    exact = _exact_form(fit, dataset)
+    served = Answering(_detached(fit.network)).eval() if exact is None else exact.network
+    eager = _eager(copy.deepcopy(served))
+    files = _model_files(served, features[:SAMPLE_ROWS], output.name)
     if state_digest(fit.network) != before:
         raise NetworkChanged(
             "Expected the export to leave the network as it was, however its state digest is "
@@ -95,10 +98,11 @@ def export(
     rows = {"every row of the test split": dataset.test.features}
     if (spoiled := nonsense(dataset.columns, dataset.test.features)) is not None:
         rows["rows whose codes mean nothing"] = spoiled
-    parity = measure_parity(eager, files, output, dataset.task, rows)
+    precision = fit.configuration.export.precision
+    parity = measure_parity(eager, files, output, dataset.task, rows, precision)
     return seal(
         models,
-        describe(fit, dataset, metrics, name, calibration=calibration, parity=parity),
+        describe(fit, dataset, metrics, name, calibration=calibration, parity=parity, exact=exact),
         files,
         Golden(features, {output.name: eager(features)}),
         papers=lambda numbered, certificate: {
@@ -110,9 +114,21 @@ def export(
     )
 
 
-def _eager(network: Network) -> Answer:
-    """What a deep copy of the network answers in eval mode, computed by one thread."""
-    served = Answering(copy.deepcopy(network)).cpu().eval()
+def _detached(network: Network) -> Network:
+    """A deep copy in eval mode on the processor."""
+    return copy.deepcopy(network).cpu().eval()
+
+
+def _exact_form(fit: Fit, dataset: Dataset) -> ExactForm | None:
+    """The network in exact precision, where that was asked for."""
+    if fit.configuration.export.precision == "float32":
+        return None
+    with _one_thread():
+        return exact_form(_detached(fit.network), dataset)
+
+
+def _eager(served: nn.Module) -> Answer:
+    """What a module answers in eval mode, computed by one thread."""
 
     def answer(features: FeatureArray) -> FeatureArray:
         with _one_thread(), torch.inference_mode():
@@ -122,8 +138,7 @@ def _eager(network: Network) -> Answer:
     return answer
 
 
-def _model_files(network: Network, sample: FeatureArray, output: str) -> dict[str, bytes]:
-    served = Answering(copy.deepcopy(network)).cpu().eval()
+def _model_files(served: nn.Module, sample: FeatureArray, output: str) -> dict[str, bytes]:
     sample = np.ascontiguousarray(sample)
     return {ONNX: to_onnx(served, sample, output), TORCHSCRIPT: freeze(served, sample)}
 

@@ -12,6 +12,7 @@ from lockstep.proof.certificate import versions
 from train.calibrate import Calibration, calibration_figures
 from train.data.dataset import Dataset
 from train.evaluate import baseline
+from train.exact.form import ExactForm
 from train.fit.fit import Fit
 from train.metrics import Metrics
 from train.network.network import Network
@@ -35,6 +36,7 @@ def describe(
     *,
     calibration: Calibration | None = None,
     parity: Sequence[RowsParity] = (),
+    exact: ExactForm | None = None,
 ) -> Manifest:
     """The manifest of a fitted network; the version is set when it is sealed.
 
@@ -45,11 +47,13 @@ def describe(
         name: of the model.
         calibration: what came of calibrating it; None where nobody tried.
         parity: measured beyond the golden rows.
+        exact: the form that is exported; None for the float32 network itself.
     """
     return Manifest(
         name=name,
         version=1,
         task=dataset.task,
+        precision="float32" if exact is None else "exact",
         origin="trained",
         created=datetime.now(UTC).replace(microsecond=0),
         columns=dataset.columns,
@@ -72,6 +76,7 @@ def describe(
             "baseline": baseline(dataset).as_dict(),
             "calibration": calibration and _calibration(calibration, fit.network, dataset),
             "parity": [rows.model_dump(mode="json") for rows in parity],
+            **({} if exact is None else {"exact": exact.as_dict()}),
         },
         metrics=metrics.as_dict(),
         tools=versions(),

@@ -55,7 +55,8 @@ def model_name(source: str) -> str:
     Raises:
         InvalidSetting: where the source's own name makes none.
     """
-    stem = Path(source).resolve().name if Path(source).exists() else source
+    path = Path(source)
+    stem = path.resolve().name if path.exists() else path.name
     for suffix in SOURCE_SUFFIXES:
         stem = stem.removesuffix(suffix)
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", stem).strip("_.-")[:64]

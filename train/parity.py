@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from lockstep.artifact.columns import Column, FeatureArray
-from lockstep.artifact.manifest import Task, Tensor
+from lockstep.artifact.manifest import Precision, Task, Tensor
 from lockstep.engine.engine import MODEL_FILES, EngineName, open_engine
 from lockstep.errors import ParityBroken
 from lockstep.proof.parity import Parity, compare
@@ -43,6 +43,7 @@ def measure_parity(
     output: Tensor,
     task: Task,
     rows: Mapping[str, FeatureArray],
+    precision: Precision = "float32",
 ) -> tuple[RowsParity, ...]:
     """Compare the eager network and its files, each two of them, on sets of rows.
 
@@ -52,6 +53,7 @@ def measure_parity(
         output: the files' output.
         task: of the network.
         rows: features ``[n, d]``, by what they are.
+        precision: of the network.
 
     Raises:
         ParityBroken: two forms differ by more than the bound on the golden rows would be.
@@ -59,7 +61,7 @@ def measure_parity(
     forms: dict[str, Answer] = {"eager": eager}
     forms |= {name: _engine(name, files[file], output) for name, file in MODEL_FILES.items()}
     measured = tuple(
-        RowsParity(of=of, parity=_pairs(forms, output.name, task, features))
+        RowsParity(of=of, parity=_pairs(forms, output.name, (task, precision), features))
         for of, features in rows.items()
     )
     for group in measured:
@@ -74,12 +76,12 @@ def measure_parity(
 
 
 def _pairs(
-    forms: Mapping[str, Answer], output: str, task: Task, features: FeatureArray
+    forms: Mapping[str, Answer], output: str, kind: tuple[Task, Precision], features: FeatureArray
 ) -> tuple[Parity, ...]:
     answers = {name: _in_runs(answer, features) for name, answer in forms.items()}
     names = list(answers)
     return tuple(
-        compare(left, right, output, (answers[left], answers[right]), task)
+        compare(left, right, output, (answers[left], answers[right]), *kind)
         for i, left in enumerate(names)
         for right in names[i + 1 :]
     )

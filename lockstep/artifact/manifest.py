@@ -18,7 +18,7 @@ FORMAT: Final = 1
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 Task = Literal["classification", "regression", "tensors"]
-Precision = Literal["float32"]
+Precision = Literal["float32", "exact"]
 Label = int | float | str | bool
 
 
@@ -56,7 +56,8 @@ class Manifest(BaseModel):
         version: counted from 1.
         task: ``classification`` (outputs ``probabilities``), ``regression`` (outputs
             ``prediction``), or ``tensors`` (an imported model, whose outputs keep their names).
-        precision: the arithmetic of the network.
+        precision: the arithmetic of the network: ``float32``, or ``exact``, in which no partial sum
+            rounds.
         origin: ``trained`` here, with an eager network as reference, or ``imported``, whose
             reference is its own run with optimisations off.
         columns: of the input, in order; empty where an instance is itself a tensor.

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lockstep.artifact.manifest import first_problem
 from lockstep.errors import Unreadable
 from lockstep.proof.behaviour import BatchInvariance, Determinism
+from lockstep.proof.exact import Exactness
 from lockstep.proof.finding import AuditReport
 from lockstep.proof.parity import Parity
 from lockstep.proof.rows import RowVerdict
@@ -85,6 +86,7 @@ class Certificate(BaseModel):
         rows: row independence, read off the ONNX graph, for each output.
         parity: between each two forms of the network.
         engines: behaviour, by engine.
+        exactness: read off the ONNX graph of an artifact that claims exact precision; else None.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -96,6 +98,7 @@ class Certificate(BaseModel):
     rows: tuple[RowVerdict, ...]
     parity: tuple[Parity, ...]
     engines: dict[str, EngineProof]
+    exactness: Exactness | None = None
 
     def to_bytes(self) -> bytes:
         """The file's content: indented UTF-8 JSON that ends in a newline."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lockstep.artifact.folder import ONNX
 from lockstep.proof.certificate import Certificate, EngineProof
 
 
@@ -18,12 +19,20 @@ class Claim:
         measured: the figures.
         holds: whether they bear it out; None where reading could not decide and only the measured
             test speaks.
+        proved: whether it was proved by reading the file, for every row; else it was measured, on
+            the rows and the machine of the certificate.
     """
 
     subject: str
     claim: str
     measured: str
     holds: bool | None
+    proved: bool = False
+
+    @property
+    def basis(self) -> str:
+        """``proved`` or ``measured``."""
+        return "proved" if self.proved and self.holds is not None else "measured"
 
     @property
     def verdict(self) -> str:
@@ -38,6 +47,7 @@ def claims(certificate: Certificate) -> tuple[Claim, ...]:
     return (
         *_audit(certificate),
         *_rows(certificate),
+        *_exactness(certificate),
         *_parities(certificate),
         *(claim for name, proof in certificate.engines.items() for claim in _engine(name, proof)),
     )
@@ -47,7 +57,7 @@ def _audit(certificate: Certificate) -> Iterator[Claim]:
     for file, report in certificate.audit.items():
         found = f"; {len(report.findings)} findings" if report.findings else ""
         measured = f"{report.verdict}, {report.operators} operators read{found}"
-        yield Claim(file, "inference mode", measured, report.verdict == "clean")
+        yield Claim(file, "inference mode", measured, report.verdict == "clean", proved=True)
 
 
 def _rows(certificate: Certificate) -> Iterator[Claim]:
@@ -56,7 +66,17 @@ def _rows(certificate: Certificate) -> Iterator[Claim]:
         measured = f"read through {', '.join(verdict.rests_on)}"
         if verdict.verdict != "independent":
             measured = verdict.reason
-        yield Claim(verdict.output, "each row on its own", measured, holds[verdict.verdict])
+        yield Claim(
+            verdict.output, "each row on its own", measured, holds[verdict.verdict], proved=True
+        )
+
+
+def _exactness(certificate: Certificate) -> Iterator[Claim]:
+    exactness = certificate.exactness
+    if exactness is None:
+        return
+    holds = exactness.verdict == "exact"
+    yield Claim(ONNX, "the same bits on every processor", str(exactness), holds, proved=True)
 
 
 def _parities(certificate: Certificate) -> Iterator[Claim]:

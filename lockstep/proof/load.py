@@ -30,8 +30,14 @@ from lockstep.proof.behaviour import (
     same_bits,
 )
 from lockstep.proof.certificate import Certificate
+from lockstep.proof.exact import exactness
 from lockstep.proof.parity import compare
-from lockstep.proof.prove import audit_file, refused_by_audit, refused_by_rows
+from lockstep.proof.prove import (
+    audit_file,
+    refused_by_audit,
+    refused_by_exactness,
+    refused_by_rows,
+)
 from lockstep.proof.rows import row_independence
 
 DETERMINISM_RUNS = 20
@@ -120,7 +126,7 @@ def prove_at_load(
 
 
 def _check_reading(artifact: Artifact, engine: EngineName) -> None:
-    """Audit the file that the engine will run, and read the graph's row independence."""
+    """Audit the file that the engine will run, and read what the graph is claimed to be."""
     file = MODEL_FILES[engine]
     data = artifact.read(file)
     refusals: list[Disproved] = []
@@ -130,6 +136,9 @@ def _check_reading(artifact: Artifact, engine: EngineName) -> None:
         refusals += refused_by_rows(row_independence(graph))
     else:
         refusals += refused_by_audit(file, audit_file(file, data))
+    if artifact.manifest.precision == "exact":
+        graph = read_onnx(artifact.read(ONNX), source=ONNX)
+        refusals += refused_by_exactness(exactness(graph))
     if refusals:
         raise refusals[0]
 
@@ -203,7 +212,7 @@ def check_golden(
     bits: GoldenBits = "equal"
     for output, answer in zip(manifest.outputs, answers, strict=True):
         pair = (golden.reference[output.name], answer)
-        parity = compare("reference", engine, output.name, pair, manifest.task)
+        parity = compare("reference", engine, output.name, pair, manifest.task, manifest.precision)
         if not parity.holds:
             raise ParityBroken(
                 f"The {engine} engine is {parity.max_abs:.3g} away from the golden rows in "

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from lockstep.artifact.manifest import Task
+from lockstep.artifact.manifest import Precision, Task
 
 RELATIVE_BOUND = 1e-5
 
@@ -45,12 +45,14 @@ def compare(
     output: str,
     answers: tuple[NDArray[Any], NDArray[Any]],
     task: Task,
+    precision: Precision = "float32",
 ) -> Parity:
     """Compare one output of two forms.
 
     The bound is 1e-5 × the output's scale: 1 for probabilities, for a number the standard
     deviation of the golden outputs (at least that of the left form's rounding). Outputs that are
-    no floats (a label, a string) must be equal.
+    no floats (a label, a string) must be equal, and so must the bits of two forms in exact
+    precision.
 
     Args:
         left: name of the form that is the reference.
@@ -58,6 +60,7 @@ def compare(
         output: name of the output.
         answers: both forms' rows, ``[n, ...]`` each.
         task: of the network.
+        precision: of the network; ``exact`` leaves no distance, not even between 0 and −0.
     """
     a, b = answers
     if a.dtype.kind != "f" or b.dtype.kind != "f" or a.shape != b.shape:
@@ -70,6 +73,10 @@ def compare(
         difference = np.abs(a.astype(np.float64) - b.astype(np.float64))
     difference = np.where(np.isnan(a) & np.isnan(b) | (a == b), 0.0, difference)
     max_abs = float(difference.max()) if bool(same_nan.all()) else float("inf")
+    if precision == "exact":
+        equal = np.ascontiguousarray(a).tobytes() == np.ascontiguousarray(b).tobytes()
+        parity = _parity(left, right, output, len(a), (max_abs, max_ulp(a, b), 0.0))
+        return parity.model_copy(update={"holds": equal and a.dtype == b.dtype})
     return _parity(left, right, output, len(a), (max_abs, max_ulp(a, b), RELATIVE_BOUND * scale))
 
 

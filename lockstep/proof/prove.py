@@ -28,6 +28,7 @@ from lockstep.proof.behaviour import (
     find_tile,
 )
 from lockstep.proof.certificate import Certificate, EngineProof, this_machine
+from lockstep.proof.exact import Exactness, exactness
 from lockstep.proof.finding import AuditReport
 from lockstep.proof.parity import Parity, compare
 from lockstep.proof.rows import RowVerdict, row_independence
@@ -59,7 +60,7 @@ def prove(
     threads: int = 1,
     max_batch_rows: int = DEFAULT_MAX_BATCH_ROWS,
 ) -> Proof:
-    """Prove model files: audit, row independence, parity, determinism, batch invariance.
+    """Prove model files: audit, row independence, exactness, parity, behaviour.
 
     What is disproved is reported, not raised: see :func:`disproved`.
 
@@ -97,6 +98,7 @@ def prove(
         rows=rows,
         parity=tuple(_parities(manifest, golden, forms)),
         engines=engines,
+        exactness=exactness(graph) if manifest.precision == "exact" else None,
     )
     return Proof(certificate, replace(golden, engines=_by_name(manifest, answers)))
 
@@ -168,7 +170,8 @@ def _parities(manifest: Manifest, golden: Golden, forms: Mapping[str, Rows]) -> 
     pairs = [(a, b) for i, a in enumerate(every) for b in list(every)[i + 1 :]]
     for left, right in pairs:
         for i, name in enumerate(names):
-            yield compare(left, right, name, (every[left][i], every[right][i]), manifest.task)
+            answers = every[left][i], every[right][i]
+            yield compare(left, right, name, answers, manifest.task, manifest.precision)
 
 
 def _by_name(manifest: Manifest, answers: Mapping[str, Rows]) -> dict[str, dict[str, Any]]:
@@ -181,6 +184,7 @@ def disproved(certificate: Certificate) -> Iterator[Disproved]:
     for file, report in certificate.audit.items():
         yield from refused_by_audit(file, report)
     yield from refused_by_rows(certificate.rows)
+    yield from refused_by_exactness(certificate.exactness)
     for engine, proof in certificate.engines.items():
         yield from _refused_behaviour(engine, proof)
     for parity in certificate.parity:
@@ -206,6 +210,15 @@ def refused_by_rows(verdicts: tuple[RowVerdict, ...]) -> Iterator[RowMixing]:
                 f"Expected each row of {verdict.output} to depend on its own row of the input "
                 f"only. {verdict.reason} Export the model so that rows stay apart."
             )
+
+
+def refused_by_exactness(exactness: Exactness | None) -> Iterator[Disproved]:
+    """A claim of exact precision that the graph does not bear out, as the error that refuses it."""
+    if exactness is not None and exactness.verdict != "exact":
+        yield Disproved(
+            f"The manifest claims exact precision, and {ONNX} does not hold it. {exactness.reason} "
+            f"Export the network again."
+        )
 
 
 def _refused_behaviour(engine: str, proof: EngineProof) -> Iterator[Disproved]:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -107,7 +107,10 @@ def predictions_counted(service):
 
 
 def sockets(process):
-    links = [link.readlink() for link in Path(f"/proc/{process}/fd").iterdir()]
+    links = []
+    for descriptor in Path(f"/proc/{process}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed since it was listed
+            links.append(descriptor.readlink())
     return sum(link.name.startswith("socket:") for link in links)
 
 

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from lockstep.artifact.columns import Kind
 from lockstep.errors import InvalidSetting, NotFound, Unreadable
 from train.configuration.data import DataConfiguration
+from train.configuration.export import ExportConfiguration
 from train.configuration.network import NetworkConfiguration
 from train.configuration.preprocessing import PreprocessingConfiguration
 from train.configuration.section import Section
@@ -28,6 +29,7 @@ class Configuration(Section):
     preprocessing: PreprocessingConfiguration = Field(default_factory=PreprocessingConfiguration)
     network: NetworkConfiguration = Field(default_factory=NetworkConfiguration)
     training: TrainingConfiguration = Field(default_factory=TrainingConfiguration)
+    export: ExportConfiguration = Field(default_factory=ExportConfiguration)
 
     @model_validator(mode="after")
     def _batches_have_a_variance(self) -> Self:
@@ -42,7 +44,7 @@ class Configuration(Section):
     def from_toml(
         cls, path: Path, changes: Mapping[str, Mapping[str, object]] | None = None
     ) -> Self:
-        """Read the sections of a TOML file: data, columns, preprocessing, network, training.
+        """Read a TOML file, whose sections are the attributes of this class.
 
         Args:
             path: the file; a setting that it leaves out has its default.

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from train.configuration.section import Rate, Section, Whole
 
-Scaling = Literal["standard", "robust", "quantile"]
+Scaling = Literal["standard", "shared", "robust", "quantile"]
 Embedding = Literal["none", "piecewise_linear", "periodic"]
 Unknown = Literal["code", "refuse"]
 
@@ -21,7 +21,8 @@ class PreprocessingConfiguration(Section):
     numeric: Scaling = Field(
         default="standard",
         description=(
-            "standard: mean 0, deviation 1; robust: median and quartiles, then a smooth clip to "
+            "standard: mean 0, deviation 1; shared: the same with one deviation for all columns, "
+            "as pixels want it; robust: median and quartiles, then a smooth clip to "
             "±3; quantile: the training split's ranks, as those of a normal distribution."
         ),
     )

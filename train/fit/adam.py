@@ -9,25 +9,50 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
+from train.fit.flat import Flat
+from train.fit.gradients import bound_gradients, bound_together
+
 
 class _Group(NamedTuple):
-    """What the kernel needs of a parameter group, and one count of steps for all of them."""
+    """What the kernel needs of a parameter group, and one count of steps for all of it."""
 
     settings: Mapping[str, Any]
-    parameters: list[Tensor]
-    means: list[Tensor]
-    squares: list[Tensor]
-    steps: list[Tensor]
+    values: Tensor
+    gradients: Tensor
+    means: Tensor
+    squares: Tensor
     counted: Tensor
+
+    def move(self) -> None:
+        settings = self.settings
+        self.counted.add_(1)
+        # What torch's own step ends with; it has no public name for it.
+        kernel = torch._fused_adamw_ if settings["decoupled_weight_decay"] else torch._fused_adam_
+        kernel(
+            [self.values],
+            [self.gradients],
+            [self.means],
+            [self.squares],
+            [],
+            [self.counted],
+            lr=settings["lr"],
+            beta1=settings["betas"][0],
+            beta2=settings["betas"][1],
+            weight_decay=settings["weight_decay"],
+            eps=settings["eps"],
+            amsgrad=False,
+            maximize=False,
+        )
 
 
 class LeanAdam(Adam):
-    """Adam by torch's fused kernel, called on lists that are made once.
+    """Adam by torch's fused kernel, called once for all parameters of a group.
 
-    torch's own step lists and sorts the parameters anew each time, which for a network of few
-    weights takes longer than the kernel. Bits and state are torch's. Where the lists do not say
-    everything (in the first step, beside the CPU, with a parameter that has no gradient or joined
-    later) torch's own step is taken.
+    torch's own step lists and sorts the parameters anew each time and calls the hooks of anybody
+    who looks, which for a network of few weights takes longer than the kernel. Here the parameters
+    are brought to lie one after another (`train.fit.flat.Flat`), and a step's hooks are not called.
+    Numbers and state are torch's. Where a parameter has no gradient, and beside the CPU, torch's
+    own step is taken.
 
     Args:
         parameters: tensors or parameter groups.
@@ -35,6 +60,10 @@ class LeanAdam(Adam):
         weight_decay: of the groups that name none.
         decoupled: AdamW (Loshchilov and Hutter 2019), instead of adding the decay to the gradient.
     """
+
+    _is_laid_out: bool
+    _flat: Flat | None
+    _groups: list[_Group]
 
     def __init__(
         self,
@@ -51,7 +80,24 @@ class LeanAdam(Adam):
             decoupled_weight_decay=decoupled,
             fused=True,
         )
-        self._listed: list[_Group] = []
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients, as torch does; and let the parameters lie together from now on."""
+        if not self._is_laid_out:
+            self._lay_out()
+        if not set_to_none:
+            super().zero_grad(set_to_none)
+            return
+        for group in self.param_groups:  # torch's own does the same, and writes it into a profile
+            for parameter in group["params"]:
+                parameter.grad = None
+
+    def bound_gradients(self, largest: float) -> None:
+        """Scale the gradients down together, so that their norm is at most ``largest``, above 0."""
+        if self._flat is not None and self._flat.gather():
+            bound_together(self._flat.gradients, largest)
+        else:
+            bound_gradients(self._parameters, largest)
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Move the parameters against their gradients.
@@ -62,14 +108,16 @@ class LeanAdam(Adam):
         Returns:
             What the closure returned.
         """
-        gradients = [[tensor.grad for tensor in group.parameters] for group in self._listed]
-        if closure is not None or not self._are_enough(gradients):
-            self._settle()
-            loss = cast("float | None", super().step(closure))
-            self._listed = self._lists()
-            return loss
-        self._move(cast("list[list[Tensor]]", gradients))
-        return None
+        if closure is None and self._groups and cast("Flat", self._flat).gather():
+            for group in self._groups:
+                group.move()
+            return None
+        self._settle()
+        loss = cast("float | None", super().step(closure))
+        self._recount()
+        return loss
+
+    step.hooked = True  # type: ignore[attr-defined]  # or torch would wrap it, to call the hooks
 
     def state_dict(self) -> dict[str, Any]:
         """The state, as torch's own optimiser has it."""
@@ -77,68 +125,67 @@ class LeanAdam(Adam):
         return super().state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a state; its tensors are others than those that were listed."""
+        """Go on from a state that `state_dict` returned, here or of torch's own optimiser."""
         super().load_state_dict(state_dict)
-        self._listed = []
+        self._forget_layout()
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Move these parameters too."""
+        if "_groups" in self.__dict__:  # torch adds the first ones before anything is laid out
+            self._settle()
         super().add_param_group(param_group)
-        self._listed = []
+        self._forget_layout()
+
+    @property
+    def _parameters(self) -> list[Tensor]:
+        return [parameter for group in self.param_groups for parameter in group["params"]]
+
+    def _forget_layout(self) -> None:
+        self._is_laid_out = False
+        self._flat = None
+        self._groups = []
+
+    def _lay_out(self) -> None:
+        """Bring parameters and state to lie together, where they can."""
+        self._is_laid_out = True
+        if not Flat.can_hold(self._parameters):
+            return
+        self._flat = flat = Flat([group["params"] for group in self.param_groups])
+        means, squares = torch.zeros_like(flat.values), torch.zeros_like(flat.values)
+        views = zip(self._parameters, flat.views(means), flat.views(squares), strict=True)
+        for parameter, mean, square in views:
+            state = self.state[parameter]
+            if state:
+                mean.copy_(state["exp_avg"])
+                square.copy_(state["exp_avg_sq"])
+            state.setdefault("step", torch.zeros(()))
+            state["exp_avg"], state["exp_avg_sq"] = mean, square
+        self._groups = [
+            _Group(
+                group,
+                flat.values[part],
+                flat.gradients[part],
+                means[part],
+                squares[part],
+                torch.zeros(()),
+            )
+            for group, part in zip(self.param_groups, flat.parts, strict=True)
+            if group["params"]
+        ]
+        self._recount()
 
     def _settle(self) -> None:
         """Tell each parameter's own count what was counted for all."""
-        for group in self._listed:
-            for step in group.steps:
-                step.copy_(group.counted)
+        for group in self._groups:
+            for parameter in group.settings["params"]:
+                self.state[parameter]["step"].copy_(group.counted)
 
-    @staticmethod
-    def _are_enough(gradients: list[list[Tensor | None]]) -> bool:
-        return bool(gradients) and not any(
-            gradient is None for listed in gradients for gradient in listed
-        )
-
-    @torch.no_grad()
-    def _move(self, gradients: list[list[Tensor]]) -> None:
-        for group, listed in zip(self._listed, gradients, strict=True):
-            settings = group.settings
-            group.counted.add_(1)
-            # What torch's own step ends with; it has no public name for it.
-            kernel = (
-                torch._fused_adamw_ if settings["decoupled_weight_decay"] else torch._fused_adam_
-            )
-            kernel(
-                group.parameters,
-                listed,
-                group.means,
-                group.squares,
-                [],
-                [group.counted] * len(listed),
-                lr=settings["lr"],
-                beta1=settings["betas"][0],
-                beta2=settings["betas"][1],
-                weight_decay=settings["weight_decay"],
-                eps=settings["eps"],
-                amsgrad=False,
-                maximize=False,
-            )
-
-    def _lists(self) -> list[_Group]:
-        """The lists of every group; none where they could not say everything."""
-        parameters = [tensor for group in self.param_groups for tensor in group["params"]]
-        if any(tensor.device.type != "cpu" or not self.state[tensor] for tensor in parameters):
-            return []
-        if len({self.state[tensor]["step"].item() for tensor in parameters}) != 1:
-            return []
-        return [
-            _Group(
-                group,
-                group["params"],
-                [self.state[tensor]["exp_avg"] for tensor in group["params"]],
-                [self.state[tensor]["exp_avg_sq"] for tensor in group["params"]],
-                [self.state[tensor]["step"] for tensor in group["params"]],
-                self.state[parameters[0]]["step"].clone(),
-            )
-            for group in self.param_groups
-            if group["params"]
-        ]
+    def _recount(self) -> None:
+        """Take over the parameters' own counts; where they differ, one count cannot be kept."""
+        counts = {
+            self.state[parameter]["step"].item() for parameter in self._parameters if self._groups
+        }
+        if len(counts) > 1:
+            self._groups = []
+        for group in self._groups:
+            group.counted.fill_(*counts)

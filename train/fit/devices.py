@@ -66,7 +66,7 @@ class Device:
 
     def share(self, batch: Tensor) -> Tensor:
         """This process's rows of a batch."""
-        return batch[self.rank :: self.ranks]
+        return batch if self.ranks == 1 else batch[self.rank :: self.ranks]
 
 
 def device_of(training: TrainingConfiguration) -> Device:

@@ -19,7 +19,6 @@ from train.evaluate import loss_and_score
 from train.fit.checkpoint import Checkpoint, Stateful, origin_of
 from train.fit.curves import Epoch, parting_epoch
 from train.fit.devices import computing_with, device_of, threads_for
-from train.fit.gradients import bound_gradients, forget_gradients
 from train.fit.keeper import Clock, Keeper
 from train.fit.learner import Learner
 from train.fit.randomness import RandomStream
@@ -84,23 +83,22 @@ class Fit:
         return "balanced accuracy" if balanced else "accuracy"
 
 
-def train_step(learner: Learner, rows: Rows, batch: Tensor) -> Tensor:
+def train_step(learner: Learner, batch: Rows, size: int) -> Tensor:
     """Learn from one batch, and return the loss that was learned from.
 
     Args:
         learner: changed in place.
-        rows: the training split.
-        batch: numbers of the batch's rows, those of all processes.
+        batch: this process's rows of the batch.
+        size: number of the batch's rows, those of all processes.
     """
-    mine = learner.device.share(batch)
-    seen = rows.take(mine)
-    forget_gradients(learner.parameters)
-    loss = learner.loss(learner.module(seen.features), seen.targets, seen.weights)
-    if len(mine) != len(batch):  # the mean over processes is then the mean over the batch's rows
-        loss = loss * (len(mine) * learner.device.ranks / len(batch))
+    learner.optimizer.zero_grad()
+    outputs = learner.module(batch.features, prepared=batch.prepared)
+    loss = learner.loss(outputs, batch.targets, batch.weights)
+    if len(batch) != size:  # the mean over processes is then the mean over the batch's rows
+        loss = loss * (len(batch) * learner.device.ranks / size)
     learner.device.backward(loss)
     if learner.gradient_clip:
-        bound_gradients(learner.parameters, learner.gradient_clip)
+        learner.optimizer.bound_gradients(learner.gradient_clip)
     learner.optimizer.step()
     learner.schedule.step()
     if learner.max_norm:
@@ -114,9 +112,7 @@ def train_epoch(learner: Learner, rows: Rows) -> float:
     """Learn from every row once, and return the mean loss that was learned from."""
     learner.module.train()
     with learner.masks.drawn():
-        losses = [
-            train_step(learner, rows, batch.to(rows.features.device)) for batch in learner.batches
-        ]
+        losses = [train_step(learner, *batch) for batch in learner.batches_of(rows)]
     return torch.stack(losses).mean().item()
 
 
@@ -209,7 +205,7 @@ def _train(learner: Learner, parts: Parts, keeper: Keeper, after_epoch: Sequence
 def _epoch(number: int, learner: Learner, parts: Parts) -> Epoch:
     """Train for an epoch, then measure both splits; what the leading process measures counts."""
     started = time.perf_counter()
-    learning_rate = float(learner.schedule.get_last_lr()[0])
+    learning_rate = learner.schedule.rate
     learned = train_epoch(learner, parts.train)
     measured = (learned, *_measured(learner, parts)) if learner.device.leads else ()
     learned, train_loss, train_score, validation_loss, validation_score = learner.device.agreed(
@@ -236,5 +232,7 @@ def _measured(learner: Learner, parts: Parts) -> tuple[float, ...]:
     return tuple(
         figure
         for rows in (parts.sample, parts.validation)
-        for figure in loss_and_score(learner.measured, rows.features, rows.targets, rows.weights)
+        for figure in loss_and_score(
+            learner.measured, rows.features, rows.targets, rows.weights, prepared=rows.prepared
+        )
     )

@@ -1,4 +1,4 @@
-"""The gradients of a step, as a whole: forgotten before it, bounded after it."""
+"""The bound on the gradients of a step, as a whole."""
 
 from __future__ import annotations
 
@@ -10,12 +10,6 @@ from torch import Tensor, nn
 
 _FLOOR = 1e-6
 """Added to the norm that is divided by, as `torch.nn.utils.clip_grad_norm_` does."""
-
-
-def forget_gradients(parameters: Sequence[Tensor]) -> None:
-    """Let the next backward pass begin anew."""
-    for parameter in parameters:
-        parameter.grad = None
 
 
 def bound_gradients(parameters: Sequence[Tensor], largest: float) -> None:
@@ -34,7 +28,16 @@ def bound_gradients(parameters: Sequence[Tensor], largest: float) -> None:
         return
     with torch.no_grad():
         norms = torch._foreach_norm(gradients)  # noqa: SLF001 - as torch's own
-        norm = math.hypot(*(each.item() for each in norms))
-        # Written so that a norm that is no number spoils the weights, which the fit then tells of.
-        if not norm <= largest:
-            torch._foreach_mul_(gradients, largest / (norm + _FLOOR))
+        if (share := _share(math.hypot(*(each.item() for each in norms)), largest)) < 1:
+            torch._foreach_mul_(gradients, share)
+
+
+def bound_together(gradients: Tensor, largest: float) -> None:
+    """The same, for gradients that lie together in one tensor."""
+    if (share := _share(torch.linalg.vector_norm(gradients).item(), largest)) != 1:
+        gradients.mul_(share)
+
+
+def _share(norm: float, largest: float) -> float:
+    # Written so that a norm that is no number spoils the weights, which the fit then tells of.
+    return 1.0 if norm <= largest else largest / (norm + _FLOOR)

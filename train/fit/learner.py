@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Self
 
 import numpy as np
-from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+import torch
+from torch import nn
 
 from lockstep.errors import InvalidSetting
 from train.configuration.configuration import Configuration
+from train.fit.adam import LeanAdam
 from train.fit.averaging import Average
 from train.fit.devices import Device
 from train.fit.loss import Loss, loss_of
-from train.fit.optimiser import adam, schedule
+from train.fit.optimiser import adam
 from train.fit.randomness import Batches, RandomStream
+from train.fit.rows import Rows
+from train.fit.schedule import Schedule, schedule
 from train.network.network import Network
+
+BATCHES_TAKEN, BYTES_TAKEN = 64, 2**24
+"""How much is taken from the rows at once, at most: to gather each batch alone costs more."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,6 @@ class Learner:
         loss: what is learned from.
         optimizer: moves the parameters.
         schedule: moves the learning rate.
-        parameters: the network's, listed once instead of in each step.
         gradient_clip: largest norm of a step's gradient; 0: no bound.
         max_norm: largest norm of a unit's weights; 0: no bound.
         batches: the order of the rows.
@@ -43,9 +49,8 @@ class Learner:
     module: nn.Module
     average: Average | None
     loss: Loss
-    optimizer: Optimizer
-    schedule: LRScheduler
-    parameters: tuple[Tensor, ...]
+    optimizer: LeanAdam
+    schedule: Schedule
     gradient_clip: float
     max_norm: float
     batches: Batches
@@ -86,7 +91,6 @@ class Learner:
             loss=loss_of(network.task, training),
             optimizer=optimizer,
             schedule=schedule(optimizer, training, steps=training.epochs * len(batches)),
-            parameters=tuple(network.parameters()),
             gradient_clip=training.gradient_clip,
             max_norm=configuration.network.max_norm,
             batches=batches,
@@ -98,6 +102,16 @@ class Learner:
     def measured(self) -> Network:
         """The network whose answers count: the averaged one where there is one."""
         return self.network if self.average is None else self.average.network
+
+    def batches_of(self, rows: Rows) -> Iterator[tuple[Rows, int]]:
+        """This process's rows of each batch, and how many rows it has in all processes."""
+        batches = iter(self.batches)
+        row_bytes = rows.features.shape[1] * rows.features.itemsize
+        together = min(BYTES_TAKEN // (row_bytes * self.batches.largest), BATCHES_TAKEN)
+        while several := list(islice(batches, max(1, together))):
+            mine = [self.device.share(batch) for batch in several]
+            taken = rows.take(torch.cat(mine).to(rows.features.device))
+            yield from zip(taken.split([*map(len, mine)]), map(len, several), strict=True)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that decides the steps to come; all processes call it together."""

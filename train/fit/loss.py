@@ -41,9 +41,10 @@ def cross_entropy(
         weights: how much a row counts ``[n]``; None where all do alike.
         label_smoothing: share of a label that is spread over all classes (Szegedy et al. 2016).
     """
-    members, rows, classes = outputs.shape
-    logits = outputs.reshape(members * rows, classes)
-    targets = targets.expand(members, rows).reshape(-1)
+    members, rows, _ = outputs.shape
+    logits = outputs.flatten(0, 1)
+    if members > 1:
+        targets = targets.repeat(members)
     if weights is None:
         return functional.cross_entropy(logits, targets, label_smoothing=label_smoothing)
     losses = functional.cross_entropy(

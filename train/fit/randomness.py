@@ -38,6 +38,11 @@ class Batches:
     def __len__(self) -> int:
         return len(self._sizes)
 
+    @property
+    def largest(self) -> int:
+        """Rows of the largest batch."""
+        return max(self._sizes)
+
     def __iter__(self) -> Iterator[Tensor]:
         order = torch.randperm(self._rows, generator=self._generator)
         return iter(torch.split(order, self._sizes))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -20,6 +21,12 @@ FEWEST_CURVE_ROWS, MOST_CURVE_ROWS = 5_000, 20_000
 CURVE_SHARE = 0.4
 """Of a large training split, which keeps the training curve at a tenth of an epoch's time."""
 
+MOST_TIMES_WIDER, MOST_PREPARED_BYTES = 4, 10**9
+"""What rows that are preprocessed before the fit may take: times the features' memory, and all."""
+
+_ROWS = 8192
+"""Rows that are preprocessed at once."""
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -29,11 +36,14 @@ class Rows:
         features: float32 ``[n, d]``.
         targets: class indices ``[n]``, or standardised targets ``[n, 1]``.
         weights: how much a row counts, ``[n]`` of mean 1; None where all do alike.
+        prepared: whether the features are what the network's preprocessing made of them,
+            ``[n, width]``.
     """
 
     features: Tensor
     targets: Tensor
     weights: Tensor | None = None
+    prepared: bool = False
 
     def __len__(self) -> int:
         return len(self.features)
@@ -59,7 +69,18 @@ class Rows:
             self.features.index_select(0, numbers),
             self.targets.index_select(0, numbers),
             None if self.weights is None else self.weights.index_select(0, numbers),
+            self.prepared,
         )
+
+    def split(self, sizes: list[int]) -> Iterator[Self]:
+        """The rows one after another, in parts of these sizes, which share their memory."""
+        features, targets = torch.split(self.features, sizes), torch.split(self.targets, sizes)
+        if self.weights is None:
+            for part in zip(features, targets, strict=True):
+                yield type(self)(*part, None, self.prepared)
+            return
+        for weighted in zip(features, targets, torch.split(self.weights, sizes), strict=True):
+            yield type(self)(*weighted, self.prepared)
 
     def sample(self, most: int, *, seed: int) -> Self:
         """So many rows at most, drawn by the seed without replacement, in the split's order."""
@@ -74,7 +95,23 @@ class Rows:
             self.features.to(device),
             self.targets.to(device),
             None if self.weights is None else self.weights.to(device),
+            self.prepared,
         )
+
+    def prepare(self, network: Network) -> Self:
+        """The same rows, preprocessed once instead of in every step.
+
+        Args:
+            network: its preprocessing must be fixed, and lie where the rows do.
+        """
+        preprocessing = network.preprocessing
+        made = self.features.new_empty(len(self), preprocessing.width)
+        with torch.no_grad():
+            for rows, place in zip(
+                torch.split(self.features, _ROWS), torch.split(made, _ROWS), strict=True
+            ):
+                place.copy_(preprocessing(rows))
+        return replace(self, features=made, prepared=True)
 
 
 def curve_rows(rows: int) -> int:
@@ -104,12 +141,28 @@ class Parts:
         training: TrainingConfiguration,
         device: torch.device,
     ) -> Self:
-        """The parts of a dataset on a device; all of them weighted as the loss is.
+        """The parts of a dataset, brought to a device; all of them weighted as the loss is.
+
+        They are preprocessed here where every step would make the same of a row, and where there is
+        memory for it.
 
         Raises:
             InvalidSetting: weights that the target or the rows do not allow.
         """
         classes = class_weights(dataset, training)
-        train = Rows.of(dataset.train, network, classes).to(device)
-        validation = Rows.of(dataset.validation, network, classes).to(device)
+        train = Rows.of(dataset.train, network, classes)
+        validation = Rows.of(dataset.validation, network, classes)
+        if _can_be_prepared(network, train, validation):
+            train, validation = train.prepare(network), validation.prepare(network)
+        train, validation = train.to(device), validation.to(device)
         return cls(train, train.sample(curve_rows(len(train)), seed=training.seed), validation)
+
+
+def _can_be_prepared(network: Network, *parts: Rows) -> bool:
+    width, n_features = network.preprocessing.width, parts[0].features.shape[1]
+    floats = width * sum(map(len, parts))
+    return (
+        network.preprocessing.is_fixed
+        and width <= MOST_TIMES_WIDER * n_features
+        and floats * torch.float32.itemsize <= MOST_PREPARED_BYTES
+    )

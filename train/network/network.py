@@ -79,12 +79,21 @@ class Network(nn.Module):
 
     def outputs(self, features: Tensor) -> list[Tensor]:
         """Each member's logits ``[n, n_classes]``, or standardised predictions ``[n, 1]``."""
-        dense = self.preprocessing(features)
+        return self.outputs_of(self.preprocessing(features))
+
+    def outputs_of(self, dense: Tensor) -> list[Tensor]:
+        """The same, of a dense matrix ``[n, width]`` that the preprocessing made."""
         return [member(dense) for member in self.members]
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Logits ``[members, n, n_classes]``, or standardised predictions ``[members, n, 1]``."""
-        return torch.stack(self.outputs(features))
+    def forward(self, features: Tensor, *, prepared: bool = False) -> Tensor:
+        """Logits ``[members, n, n_classes]``, or standardised predictions ``[members, n, 1]``.
+
+        Args:
+            features: ``[n, n_features]``.
+            prepared: whether they are the dense matrix ``[n, width]`` already.
+        """
+        outputs = self.outputs_of(features) if prepared else self.outputs(features)
+        return torch.stack(outputs) if len(outputs) > 1 else outputs[0].unsqueeze(0)
 
 
 class Answering(nn.Module):

@@ -166,6 +166,8 @@ def _scaling(configuration: PreprocessingConfiguration, columns: FeatureArray) -
         return RobustScaling.of(columns)
     if configuration.numeric == "quantile":
         return QuantileScaling.of(columns)
+    if configuration.numeric == "shared":
+        return Standardisation.shared(columns)
     if configuration.embedding == "piecewise_linear" and not configuration.column_width:
         # A number's place in a bin is the same in any unit.
         return nn.Identity()

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from train.configuration.configuration import Configuration
 from train.data.dataset import Dataset
-from train.network.categorical import Categorical
+from train.network.categorical import Categorical, Codes
+from train.network.dropout import Dropout
 from train.network.numeric import Boolean, Missing, Numeric, places_of
 
 
@@ -55,6 +56,16 @@ class Preprocessing(nn.Module):
             dropout = configuration.network.embedding_dropout
             parts["categorical"] = Categorical(configuration.preprocessing, columns, dropout)
         return cls(parts)
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether a row becomes the same in every step: nothing is learned, nothing is drawn."""
+        return not any(
+            isinstance(part, Dropout)
+            or (isinstance(part, Codes) and part.unknown_is_learned)
+            or any(True for _ in part.parameters(recurse=False))
+            for part in self.modules()
+        )
 
     def forward(self, features: Tensor) -> Tensor:
         """Preprocess ``[n, d]``."""

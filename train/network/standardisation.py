@@ -46,6 +46,20 @@ class Standardisation(nn.Module):
                 scale[j] = deviation
         return cls(torch.from_numpy(mean), torch.from_numpy(scale))
 
+    @classmethod
+    def shared(cls, columns: NDArray[Any]) -> Self:
+        """Each column's own mean, and one deviation for all of them: for columns of one unit.
+
+        A pixel that is nearly always dark would be blown up by its own deviation.
+
+        Args:
+            columns: ``[n, d]``, in their own units; NaN is missing and does not count.
+        """
+        own = cls.of(columns)
+        variances = [values.var() for values in present_values(columns)]
+        scale = float(np.sqrt(np.mean(variances))) or 1.0
+        return cls(own.mean, torch.full_like(own.mean, scale))
+
     def forward(self, columns: Tensor) -> Tensor:
         """Standardise ``[n, d]``."""
         return (columns - self.mean) / self.scale

@@ -5,7 +5,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from lockstep.artifact.columns import Column
 from lockstep.errors import InvalidSetting
@@ -13,6 +12,7 @@ from train.configuration.configuration import Configuration
 from train.data.built_in import built_in
 from train.data.dataset import Dataset, Split
 from train.evaluate import evaluate, loss_and_score
+from train.fit.adam import LeanAdam
 from train.fit.fit import Diverged, fit
 from train.fit.randomness import Batches, RandomStream
 from train.fit.rows import Rows, curve_rows
@@ -179,11 +179,12 @@ def test_a_last_batch_that_is_too_small_joins_the_one_before(rows, fewest, sizes
 def test_a_last_row_stays_alone_without_a_batch_norm(batch_norm, sizes, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "train.fit.fit.train_step", lambda _, __, batch: seen.append(len(batch)) or torch.zeros(())
+        "train.fit.fit.train_step",
+        lambda _, batch, size: seen.append((len(batch), size)) or torch.zeros(()),
     )
     configuration = configured({"batch_norm": batch_norm}, batch_size=5, epochs=1)
     fit(configuration, random_dataset(11))
-    assert seen == sizes
+    assert seen == [(size, size) for size in sizes]
 
 
 def test_every_epoch_has_an_order_of_its_own():
@@ -231,17 +232,18 @@ def test_l2_pulls_at_every_parameter(wine):
 
 
 @pytest.fixture
-def gradient_norms():
+def gradient_norms(monkeypatch):
     """The norm of each step's gradient, as the optimiser meets it."""
-    norms = []
+    norms, step = [], LeanAdam.step
 
-    def record(optimizer, *_):
+    def record(optimizer):
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"]]
         norms.append(torch.cat([gradient.flatten() for gradient in gradients]).norm().item())
+        return step(optimizer)
 
-    hook = register_optimizer_step_pre_hook(record)
-    yield norms
-    hook.remove()
+    record.hooked = True
+    monkeypatch.setattr(LeanAdam, "step", record)
+    return norms
 
 
 def test_the_gradient_is_bounded_by_its_norm(wine, gradient_norms):

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from train.fit.gradients import bound_gradients, forget_gradients
+from train.fit.gradients import bound_gradients, bound_together
 
 
 def parameters_with(*gradients):
@@ -21,8 +21,12 @@ def test_gradients_are_bounded_as_torch_bounds_them(seed, largest):
     ours, torchs = parameters_with(*gradients), parameters_with(*gradients)
     bound_gradients(ours, largest)
     nn.utils.clip_grad_norm_(torchs, largest)
+    together = torch.cat([gradient.flatten() for gradient in gradients])
+    bound_together(together, largest)
     for one, other in zip(ours, torchs, strict=True):
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-5, atol=1e-7)
+    expected = torch.cat([parameter.grad.flatten() for parameter in torchs])
+    torch.testing.assert_close(together, expected, rtol=1e-5, atol=1e-7)
 
 
 def test_gradients_below_the_bound_keep_their_bits():
@@ -30,6 +34,9 @@ def test_gradients_below_the_bound_keep_their_bits():
     (parameter,) = parameters_with(gradient)
     bound_gradients([parameter], 0.6)
     assert torch.equal(parameter.grad, gradient)
+    together = gradient.clone()
+    bound_together(together, 0.6)
+    assert torch.equal(together, gradient)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -37,6 +44,9 @@ def test_a_gradient_that_is_no_number_is_not_hidden(value):
     parameters = parameters_with(torch.tensor([1.0, value]), torch.ones(2))
     bound_gradients(parameters, 1.0)
     assert any(not parameter.grad.isfinite().all() for parameter in parameters)
+    together = torch.tensor([1.0, value, 1.0])
+    bound_together(together, 1.0)
+    assert not together.isfinite().all()
 
 
 def test_a_parameter_without_gradient_is_passed_over():
@@ -50,9 +60,3 @@ def test_a_gradient_whose_values_do_not_lie_side_by_side_is_bounded():
     (parameter,) = parameters_with(torch.full((3, 2), 4.0).t())
     bound_gradients([parameter], 1.0)
     assert parameter.grad.norm() == pytest.approx(1)
-
-
-def test_forgotten_gradients_are_gone():
-    parameters = parameters_with(torch.ones(2), torch.ones(3))
-    forget_gradients(parameters)
-    assert all(parameter.grad is None for parameter in parameters)

@@ -7,6 +7,7 @@ from scipy.special import ndtri
 from sklearn.preprocessing import QuantileTransformer
 
 from train.network.scaling import KNOTS, QuantileScaling, RobustScaling
+from train.network.standardisation import Standardisation
 
 EXTREME = [3.4e38, -3.4e38, 1e30, -1e-38, 0.0]
 SCALINGS = (RobustScaling, QuantileScaling)
@@ -100,3 +101,12 @@ def test_what_is_missing_is_not_learned_from_and_goes_through(kind):
     for name, buffer in kind.of(column(values)).named_buffers():
         assert torch.equal(scaling.get_buffer(name), buffer)
     assert np.isnan(scaled(scaling, [np.nan])).all()
+
+
+def test_columns_of_one_unit_share_a_deviation_and_keep_their_own_means():
+    columns = np.array([[0, 10, 0], [0, 30, 4], [0, 20, np.nan]], np.float32)
+    scaling = Standardisation.shared(columns)
+    np.testing.assert_allclose(scaling.mean, [0, 20, 2], rtol=1e-6)
+    shared = np.sqrt(np.mean([0, np.var([10, 30, 20]), np.var([0, 4])]))
+    np.testing.assert_allclose(scaling.scale, [shared] * 3, rtol=1e-6)
+    assert Standardisation.shared(np.ones((4, 2), np.float32)).scale.tolist() == [1, 1]

@@ -1,0 +1,64 @@
+"""Lockstep's own epoch, with the defaults of a fit: clipped gradients and a schedule included."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from benchmarks.training.cases import DROPOUT, LEARNING_RATE, Case
+from benchmarks.training.lap import Lap
+from lockstep.artifact.columns import describe_columns
+from train.configuration.configuration import Configuration
+from train.data.dataset import Dataset, Split
+from train.fit.devices import computing_with, device_of, threads_for
+from train.fit.fit import train_epoch
+from train.fit.learner import Learner
+from train.fit.randomness import RandomStream
+from train.fit.rows import Parts
+from train.network.network import Network
+
+
+def train(case: Case, lap: Lap) -> None:
+    """Train for as many epochs as are asked for."""
+    configuration = Configuration.model_validate(
+        {
+            "network": {
+                "hidden": case.hidden,
+                "dropout": (DROPOUT,) * len(case.hidden),
+                "input_dropout": 0.0,
+            },
+            "training": {
+                "batch_size": case.batch_size,
+                "learning_rate": LEARNING_RATE,
+                "device": "cpu",
+                "threads": torch.get_num_threads(),
+                "epochs": 10_000,
+            },
+        }
+    )
+    dataset = _dataset(case)
+    device, masks = device_of(configuration.training), RandomStream(0)
+    with masks.drawn():
+        network = Network.of(configuration, dataset)
+    with computing_with(threads_for(configuration.training, network)):
+        parts = Parts.of(dataset, network, configuration.training, device.torch_device)
+        learner = Learner.of(network, configuration, len(parts.train), masks, device)
+        while True:
+            with lap:
+                train_epoch(learner, parts.train)
+
+
+def _dataset(case: Case) -> Dataset:
+    features, targets = case.data()
+    names = tuple(f"x{j}" for j in range(case.features))
+    held_out = Split(features[:100], targets[:100])
+    return Dataset(
+        name=case.name,
+        task="classification",
+        columns=describe_columns(names, features),
+        classes=tuple(np.arange(case.classes).tolist()),
+        target_name="class",
+        train=Split(features, targets),
+        validation=held_out,
+        test=held_out,
+    )

@@ -1,0 +1,135 @@
+"""Exactness, decided by reading an ONNX graph.
+
+A number that is computed by single operations of IEEE 754 is the same on every processor. A sum of
+many numbers is not, because nobody fixes the order in which it is taken; unless no partial sum in
+any order rounds, and that can be read off the file: where all terms lie on one grid ``2^g`` and
+their sizes together stay below ``2^(53 + g)``, every partial sum is a float64. The walk notes for
+each tensor its bounds, its grid, and what may differ between processors (NaN, the sign of a zero, a
+product that fused arithmetic would not round), and breaks at the first node that has no rule.
+
+The method is abstract interpretation by intervals (Cousot and Cousot, 1977). It is sound for every
+row of any bits, and trusts nothing but the file. That rows do not meet is the business of
+`lockstep.proof.rows`, on which the verdict rests too.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import onnx
+from pydantic import BaseModel, ConfigDict
+
+from lockstep.proof.exact.site import Accumulation
+from lockstep.proof.exact.walk import ROUNDED_ONCE, BrokenAt, Walk
+from lockstep.proof.rows import row_independence
+
+__all__ = ["Exactness", "exactness"]
+
+
+class Sum(BaseModel):
+    """A node all of whose sums are exact.
+
+    Attributes:
+        node: its path.
+        operator: what it is.
+        units: how many sums it takes for one row.
+        unit: the one with the least room, counted from 0.
+        spare_bits: the bits of the significand that its largest partial sum leaves empty.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    node: str
+    operator: str
+    units: int
+    unit: int
+    spare_bits: float
+
+
+class Exactness(BaseModel):
+    """Whether a graph gives the same bits on every processor of IEEE 754, by construction.
+
+    Attributes:
+        verdict: ``exact``, or ``broken``: the argument does not hold; the bits may still agree.
+        sums: those that were shown to be exact, in the graph's order.
+        rounds_once: the operators that round, each operation for itself, sorted.
+        node: at which the argument breaks.
+        operator: of that node.
+        unit: of that node, where it is one.
+        reason: one sentence.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    verdict: Literal["exact", "broken"]
+    sums: tuple[Sum, ...] = ()
+    rounds_once: tuple[str, ...] = ()
+    node: str | None = None
+    operator: str | None = None
+    unit: int | None = None
+    reason: str
+
+    @property
+    def tightest(self) -> Sum | None:
+        """The sum with the least room, None where there is no sum."""
+        return min(self.sums, key=lambda each: each.spare_bits, default=None)
+
+    def __str__(self) -> str:
+        """The verdict in one sentence, without a full stop."""
+        if self.verdict == "broken":
+            return self.reason.rstrip(".")
+        tightest = self.tightest
+        spare = (
+            f", {tightest.spare_bits:.2f} bits to spare at {tightest.node}, unit {tightest.unit}"
+            if tightest is not None
+            else ""
+        )
+        return (
+            f"exact by construction: {len(self.sums)} sums{spare}; correctly rounded: "
+            f"{', '.join(self.rounds_once) or 'nothing'}"
+        )
+
+
+def exactness(model: onnx.ModelProto) -> Exactness:
+    """Decide whether a graph is exact by construction.
+
+    Args:
+        model: a valid model, as `lockstep.proof.audit_onnx.read_onnx` reads one.
+    """
+    for verdict in row_independence(model):
+        if verdict.verdict != "independent":
+            return Exactness(
+                verdict="broken",
+                node=verdict.node or verdict.output,
+                operator=verdict.operator,
+                reason=f"Its rows are not known to stay apart: {verdict.reason}",
+            )
+    walk = Walk(model)
+    try:
+        walk.follow()
+    except BrokenAt as broken:
+        where = "" if broken.unit is None else f", unit {broken.unit}"
+        return Exactness(
+            verdict="broken",
+            sums=tuple(map(_sum, walk.accumulations)),
+            node=broken.node,
+            operator=broken.operator,
+            unit=broken.unit,
+            reason=f"The argument breaks at {broken.node}{where}: {broken.reason}.",
+        )
+    return Exactness(
+        verdict="exact",
+        sums=tuple(map(_sum, walk.accumulations)),
+        rounds_once=tuple(sorted(walk.operators & ROUNDED_ONCE.keys())),
+        reason="No partial sum rounds, and every other operation is exact or correctly rounded.",
+    )
+
+
+def _sum(accumulation: Accumulation) -> Sum:
+    return Sum(
+        node=accumulation.node,
+        operator=accumulation.operator,
+        units=accumulation.units,
+        unit=accumulation.unit,
+        spare_bits=round(accumulation.spare, 3),
+    )

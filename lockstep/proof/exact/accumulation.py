@@ -1,0 +1,116 @@
+"""Sums of products: exact where every partial sum of every unit has room in the significand."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lockstep.proof.exact.arithmetic import same_type
+from lockstep.proof.exact.site import Accumulation, Site
+from lockstep.proof.exact.value import Array, Broken, Value, grid_of, room
+
+
+def matrix_product(site: Site) -> Value:
+    """``MatMul`` with a constant right factor."""
+    rows, weight = site.operands(2)
+    return _product(site, rows, weight, None)
+
+
+def gemm(site: Site) -> Value:
+    """``Gemm`` with constant weight and bias, and no factors of its own."""
+    plain = site.attribute("alpha", 1.0) == 1.0 and site.attribute("beta", 1.0) == 1.0
+    if not plain or site.attribute("transA", 0):
+        raise Broken("its alpha or beta is not 1, or its rows are transposed")
+    rows, weight = site.value(0), site.value(1)
+    if rows is None or weight is None:
+        raise Broken("it has no rows or no weight")
+    if site.attribute("transB", 0):
+        weight = Value.of(weight.low.T) if weight.constant else weight
+    return _product(site, rows, weight, site.value(2))
+
+
+def _product(site: Site, rows: Value, weight: Value, bias: Value | None) -> Value:
+    same_type(rows, weight, *([] if bias is None else [bias]))
+    if not weight.constant or not (bias is None or bias.constant):
+        raise Broken("its weights are computed, so they have no bound")
+    if weight.low.ndim < 2 or rows.low.ndim < 2:
+        raise Broken("its factors must be matrices")
+    _refuse_unbounded(rows)
+    if weight.grid is None or (bias is not None and bias.grid is None):
+        raise Broken("its weights are not all finite")
+    terms = weight.low.astype(np.float64)
+    size = rows.size @ np.abs(terms)
+    grids = rows.grid + grid_of(terms, axis=-2)[..., None, :]
+    low, high = _interval(rows, terms)
+    if bias is not None:
+        shift = bias.low.astype(np.float64)
+        size = size + np.abs(shift)
+        grids = np.minimum(grids, np.broadcast_to(_grids(shift), grids.shape))
+        low, high = low + shift, high + shift
+    return _summed(site, rows, (low, high), size, grids)
+
+
+def reduce_sum(site: Site) -> Value:
+    """``ReduceSum`` over axes that the file names."""
+    value = site.value(0)
+    axes = site.constant(1)
+    if value is None or axes is None:
+        raise Broken("the axes that it sums over must be known")
+    if not value.floating:
+        raise Broken("it sums whole numbers, which may wrap around")
+    _refuse_unbounded(value)
+    keep = bool(site.attribute("keepdims", 1))
+    over = tuple(int(axis) for axis in axes)
+    if any(axis % value.low.ndim == 0 for axis in over):
+        raise Broken("it sums over the rows of the batch")
+    low, high, size = (
+        each.astype(np.float64).sum(axis=over, keepdims=keep)
+        for each in (value.low, value.high, value.size)
+    )
+    return _summed(site, value, (low, high), size, np.full(size.shape, value.grid))
+
+
+def _refuse_unbounded(value: Value) -> None:
+    if not value.finite:
+        raise Broken("what enters it has no bound: a clip before it must give one")
+    if value.grid is None:
+        raise Broken("what enters it lies on no grid: it must be rounded before")
+    if value.product:
+        raise Broken("it sums products that were rounded")
+
+
+def _interval(rows: Value, terms: Array) -> tuple[Array, Array]:
+    low, high = rows.low.astype(np.float64), rows.high.astype(np.float64)
+    rising, falling = np.maximum(terms, 0), np.minimum(terms, 0)
+    return low @ rising + high @ falling, high @ rising + low @ falling
+
+
+def _grids(bias: Array) -> Array:
+    finest: Array = grid_of(bias[..., None], axis=-1)
+    return finest
+
+
+def _summed(
+    site: Site, entering: Value, bounds: tuple[Array, Array], size: Array, grids: Array
+) -> Value:
+    spare = room(size, grids, entering.precision)
+    units = spare.reshape(-1)
+    tightest = int(units.argmin())
+    if not bool((size < np.ldexp(1.0, np.minimum(entering.precision + grids, 1023))).all()):
+        raise Broken(
+            f"its largest partial sum takes {entering.precision - units[tightest]:.2f} bits, and "
+            f"the significand of {entering.dtype} has {entering.precision}",
+            unit=tightest,
+        )
+    site.accumulations.append(
+        Accumulation(site.path, site.operator, len(units), tightest, float(units[tightest]))
+    )
+    low, high = (bound.astype(entering.dtype) for bound in bounds)
+    return Value(
+        low,
+        high,
+        grid=int(grids.min()),
+        reach=size,
+        # The first term of a sum decides the sign of a zero, and whether there is one before it.
+        zero=bool(((low <= 0) & (high >= 0)).any()),
+        accumulated=True,
+    )

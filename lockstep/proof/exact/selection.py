@@ -1,0 +1,172 @@
+"""Operators that choose among numbers and compute none: bounds, comparisons, look-ups."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+import numpy as np
+
+from lockstep.proof.exact.arithmetic import same_type
+from lockstep.proof.exact.site import Site
+from lockstep.proof.exact.value import Array, Broken, Value, common_grid
+
+
+def extreme(site: Site) -> Value:
+    """``Min`` and ``Max``."""
+    given = [value for value in site.values if value is not None]
+    return _extreme(given, "least" if site.operator == "Min" else "most")
+
+
+def relu(site: Site) -> Value:
+    """``Relu``: the larger of a number and 0."""
+    (value,) = site.operands(1)
+    return _extreme([value, Value.of(np.zeros(1, value.dtype))], "most")
+
+
+def clip(site: Site) -> Value:
+    """``Clip``: the bounds are inputs, either of which may be left out."""
+    value, least, most = site.value(0), site.value(1), site.value(2)
+    if value is None:
+        raise Broken("it has nothing to bound")
+    for bound in (least, most):
+        if bound is not None and not bound.constant:
+            raise Broken("its bounds must be constants")
+    bounded = value if least is None else _extreme([value, least], "most")
+    return bounded if most is None else _extreme([bounded, most], "least")
+
+
+def _extreme(values: list[Value], which: str) -> Value:
+    same_type(*values)
+    if any(value.nan for value in values):
+        raise Broken("it may meet NaN, which libraries compare in unlike ways")
+    function = np.minimum if which == "least" else np.maximum
+    low = reduce(function, [value.low for value in values])
+    high = reduce(function, [value.high for value in values])
+    zeros = sum(value.may_be_zero().astype(int) for value in values) > 1
+    unsure = any(value.zero for value in values) or bool(np.any(zeros))
+    return Value(
+        low,
+        high,
+        grid=common_grid(*(value.grid for value in values)),
+        zero=unsure and bool(((low <= 0) & (high >= 0)).any()),
+    )
+
+
+def where(site: Site) -> Value:
+    """``Where``: one of two, by a truth; what NaN or 0 is replaced by is known."""
+    truth, chosen, other = site.operands(3)
+    same_type(chosen, other)
+    if truth.dtype.kind != "b":
+        raise Broken("it chooses by what is no truth")
+    shape = np.broadcast_shapes(truth.low.shape, chosen.low.shape, other.low.shape)
+    low = np.broadcast_to(np.fmin(chosen.low, other.low), shape)
+    high = np.broadcast_to(np.fmax(chosen.high, other.high), shape)
+    replaced = truth.tests[0] if truth.tests and truth.tests[1] == site.names[2] else None
+    return Value(
+        low,
+        high,
+        grid=common_grid(chosen.grid, other.grid),
+        nan=chosen.nan or (other.nan and replaced != "nan"),
+        zero=chosen.zero or (other.zero and replaced != "zero"),
+    )
+
+
+def is_nan(site: Site) -> Value:
+    """``IsNaN``."""
+    return _truth(site.operands(1)[0].low.shape, tests=("nan", site.names[0]))
+
+
+def compare(site: Site) -> Value:
+    """``Equal``, ``Less``, ``Greater`` and their kin."""
+    left, right = site.operands(2)
+    same_type(left, right)
+    shape = np.broadcast_shapes(left.low.shape, right.low.shape)
+    zero = right.constant and not right.low.any() and left.floating
+    tests = ("zero", site.names[0]) if site.operator == "Equal" and zero else None
+    return _truth(shape, tests=tests)
+
+
+def logic(site: Site) -> Value:
+    """``And``, ``Or``, ``Xor``, ``Not``."""
+    given = [value for value in site.values if value is not None]
+    return _truth(np.broadcast_shapes(*(value.low.shape for value in given)))
+
+
+def _truth(shape: tuple[int, ...], tests: tuple[str, str] | None = None) -> Value:
+    return Value(np.zeros(shape, np.bool_), np.ones(shape, np.bool_), tests=tests)
+
+
+def reduce_extreme(site: Site) -> Value:
+    """``ReduceMax`` and ``ReduceMin``."""
+    value = site.value(0)
+    axes = site.attribute("axes", None)
+    over = site.constant(1) if axes is None else np.array(axes)
+    if value is None or over is None:
+        raise Broken("the axes that it looks over must be known")
+    if value.nan:
+        raise Broken("it may meet NaN, which libraries compare in unlike ways")
+    function = np.max if site.operator == "ReduceMax" else np.min
+    keep = bool(site.attribute("keepdims", 1))
+    along = tuple(int(axis) for axis in over)
+    if any(axis % value.low.ndim == 0 for axis in along):
+        raise Broken("it looks over the rows of the batch")
+    return value.settled(
+        low=function(value.low, axis=along, keepdims=keep),
+        high=function(value.high, axis=along, keepdims=keep),
+        zero=bool(value.may_be_zero().any()),
+    )
+
+
+def gather(site: Site) -> Value:
+    """``Gather``: known places of any tensor, or computed places of a constant's first axis."""
+    data, places = site.operands(2)
+    axis = int(site.attribute("axis", 0))
+    return _looked_up(data, places, axis)
+
+
+def gather_nd(site: Site) -> Value:
+    """``GatherND`` by places of one number each."""
+    data, places = site.operands(2)
+    if site.attribute("batch_dims", 0) or places.low.shape[-1:] != (1,):
+        raise Broken("only places of one number each are known")
+    single = places.settled(
+        low=places.low[..., 0], high=places.high[..., 0], constant=places.constant
+    )
+    return _looked_up(data, single, 0)
+
+
+def _looked_up(data: Value, places: Value, axis: int) -> Value:
+    if bool(np.array_equal(places.low, places.high)):
+        low, high = (np.take(each, places.low, axis=axis) for each in (data.low, data.high))
+        reach = None if data.reach is None else np.take(data.reach, places.low, axis=axis)
+        return Value(
+            low,
+            high,
+            grid=data.grid,
+            reach=reach,
+            nan=data.nan,
+            zero=data.zero,
+            product=data.product,
+            accumulated=data.accumulated,
+            constant=data.constant and places.constant,
+        )
+    if not data.constant or axis != 0:
+        raise Broken("it looks up computed places in what is no constant table")
+    if int(places.low.min()) < 0 or int(places.high.max()) >= len(data.low):
+        raise Broken(
+            f"its places lie between {int(places.low.min())} and {int(places.high.max())}, and the "
+            f"table has {len(data.low)}"
+        )
+    low, high = _ranges(data.low, places)
+    return Value(low, high, grid=data.grid, nan=data.nan)
+
+
+def _ranges(table: Array, places: Value) -> tuple[Array, Array]:
+    """Lowest and highest entries between the lowest and the highest place of each element."""
+    stretches = np.stack([places.low.reshape(-1), places.high.reshape(-1)], axis=1)
+    known, element = np.unique(stretches, axis=0, return_inverse=True)
+    low = np.stack([table[a : b + 1].min(axis=0) for a, b in known])
+    high = np.stack([table[a : b + 1].max(axis=0) for a, b in known])
+    shape = (*places.low.shape, *table.shape[1:])
+    element = element.reshape(-1)
+    return low[element].reshape(shape), high[element].reshape(shape)

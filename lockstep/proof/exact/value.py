@@ -1,0 +1,178 @@
+"""What is known of a tensor: its bounds, its grid, and what might differ between processors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+PRECISION: Final = {np.dtype(np.float64): 53, np.dtype(np.float32): 24}
+"""Bits of the significand, by type."""
+
+_TYPES = frozenset(map(np.dtype, (np.float64, np.float32, np.int64, np.int32, np.bool_)))
+_FINEST = -1074
+_COARSEST = 512
+
+
+class Broken(Exception):
+    """The argument breaks here.
+
+    Attributes:
+        reason: one clause.
+        unit: at which unit of the tensor, where it is one.
+    """
+
+    def __init__(self, reason: str, unit: int | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.unit = reason, unit
+
+
+@dataclass(frozen=True)
+class Value:
+    """What is known of a tensor, for a batch of one row.
+
+    Attributes:
+        low: lowest value of each element, in the tensor's own type and shape.
+        high: highest value of each element.
+        grid: every element is a multiple of ``2^grid``; None where that is not known.
+        reach: largest size of any partial sum that makes an element, in any order.
+        nan: whether an element may be NaN.
+        zero: whether the sign of a zero may depend on who computes it.
+        product: whether it is a product that was rounded, which fused arithmetic would not round.
+        accumulated: whether it is a sum into whose terms an optimiser may move a factor.
+        constant: whether the file itself holds its elements.
+        tests: what a boolean says of which tensor: ``("nan", name)`` or ``("zero", name)``.
+    """
+
+    low: Array
+    high: Array
+    grid: int | None = None
+    reach: Array | None = field(default=None)
+    nan: bool = False
+    zero: bool = False
+    product: bool = False
+    accumulated: bool = False
+    constant: bool = False
+    tests: tuple[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.low.dtype not in _TYPES:
+            raise Broken(f"its type is {self.low.dtype}, of which nothing is known")
+
+    @classmethod
+    def of(cls, array: Array) -> Self:
+        """A constant of the file."""
+        floating = array.dtype.kind == "f"
+        return cls(
+            array,
+            array,
+            grid=grid_of(array) if array.dtype.kind in "fi" else None,
+            nan=floating and bool(np.isnan(array).any()),
+            constant=True,
+        )
+
+    @classmethod
+    def anything(cls, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Self:
+        """A tensor that the caller gives: any bits at all."""
+        if dtype.kind != "f":
+            raise Broken(f"its type is {dtype}, and only floats may be given")
+        low = np.full(shape, -np.inf, dtype)
+        return cls(low, -low, nan=True)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The tensor's type."""
+        return self.low.dtype
+
+    @property
+    def precision(self) -> int:
+        """Bits of the significand of its type."""
+        return PRECISION[self.dtype]
+
+    @property
+    def floating(self) -> bool:
+        """Whether its elements are floats."""
+        return self.dtype.kind == "f"
+
+    @property
+    def size(self) -> Array:
+        """Largest size of each element, or of the partial sums that make it, as float64."""
+        if self.reach is not None:
+            return self.reach
+        return np.maximum(np.abs(self.low.astype(np.float64)), np.abs(self.high.astype(np.float64)))
+
+    @property
+    def finite(self) -> bool:
+        """Whether no element is infinite or NaN."""
+        return not self.nan and bool(np.isfinite(self.size).all())
+
+    def may_be_zero(self) -> Array:
+        """Which elements may be 0."""
+        return (self.low <= 0) & (self.high >= 0)
+
+    def settled(self, **changes: Any) -> Self:
+        """The value as what an operator other than a sum or a product makes of it."""
+        return replace(
+            self,
+            **{
+                "reach": None,
+                "product": False,
+                "accumulated": False,
+                "constant": False,
+                "tests": None,
+                **changes,
+            },
+        )
+
+
+def grid_of(array: Array, axis: int | None = None) -> Any:
+    """The coarsest grid on which numbers lie: the largest ``g`` with each a multiple of ``2^g``.
+
+    Args:
+        array: floats or whole numbers.
+        axis: along which it is taken; None for the whole array, as one whole number.
+
+    Returns:
+        None where a number is not finite; whole numbers where there is an axis. Zeros lie on every
+        grid.
+    """
+    floats = array.astype(np.float64)
+    if not np.isfinite(floats).all() or not (floats == array).all():
+        return None
+    significand, exponent = np.frexp(floats)
+    steps = np.ldexp(significand, 53).astype(np.int64)
+    lowest = np.frexp((steps & -steps).astype(np.float64))[1] - 1
+    finest = np.where(steps == 0, _COARSEST, exponent - 53 + lowest)
+    if axis is None:
+        return int(finest.min(initial=_COARSEST))
+    return finest.min(axis=axis, initial=_COARSEST)
+
+
+def common_grid(*grids: int | None) -> int | None:
+    """The grid on which the numbers of several grids lie; None where one of them is unknown."""
+    known = [grid for grid in grids if grid is not None]
+    return max(min(known), _FINEST) if len(known) == len(grids) else None
+
+
+def room(size: Array, grid: Any, precision: int) -> Array:
+    """Bits to spare above numbers of a size on a grid; infinite above 0.
+
+    A sum of sizes that is computed in float64 reaches ``2^53`` steps exactly where the true one
+    does: below it no addition rounds, and rounding never carries a sum back below it.
+
+    Args:
+        size: of each number or of its partial sums.
+        grid: of the numbers.
+        precision: bits of the significand.
+    """
+    with np.errstate(divide="ignore"):
+        return np.asarray(precision + grid - np.log2(size), np.float64)
+
+
+def fits(size: Array, grid: int, precision: int) -> bool:
+    """Whether numbers of a size on a grid are all floats of a precision."""
+    return bool((size < np.ldexp(1.0, precision + grid)).all())

@@ -1,0 +1,1 @@
+"""Exact precision: a fitted network as arithmetic in which no partial sum rounds."""
