@@ -133,7 +133,6 @@ class Exchange:
         "_headers",
         "_length",
         "_on_response",
-        "_received",
         "_request_id",
         "_shortcut",
         "_shortcuts",
@@ -168,7 +167,6 @@ class Exchange:
         self.keep_alive = keep_alive
         self._length = int(headers[b"content-length"])
         self._body: Body = b""
-        self._received = 0
         self.disconnected = False
         self.response_complete = False
 
@@ -177,11 +175,10 @@ class Exchange:
         if len(part) == self._length:
             self._body = part
             return
-        if not self._received:
-            self._body = bytearray(self._length)
-        end = self._received + len(part)
-        self._body[self._received : end] = part  # type: ignore[index]  # it came in parts
-        self._received = end
+        # It grows in place: to make room for a hundred megabytes at once would stop everybody.
+        if not self._body:
+            self._body = bytearray()
+        self._body += part
 
     def ask(self, loop: asyncio.AbstractEventLoop) -> None:
         """Read the body, which is whole, and ask the engine for its rows.
