@@ -92,7 +92,7 @@ class ExactCategorical(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Preprocess ``[n, d]``."""
-        codes = self.codes(self.selection(features))
+        codes = self.codes(self.selection(features).to(torch.float64))
         shares = codes.split(self.counts, dim=1) if len(self.parts) > 1 else [codes]
         made = [part(share) for part, share in zip(self.parts, shares, strict=True)]
         return made[0] if len(made) == 1 else torch.cat(made, dim=1)

@@ -27,7 +27,10 @@ def buffer(values: Any) -> Tensor:
 
 
 class Linear(nn.Module):
-    """A linear layer none of whose sums rounds. Shape: ``[n, width]`` → ``[n, n_units]``.
+    """A linear layer none of whose sums rounds. Shape: ``[width, n]`` → ``[n_units, n]``.
+
+    The rows stand side by side, not one above the other: a product of a large weight and a few rows
+    is then computed from the weight as it lies, where libraries would else rearrange it first.
 
     Args:
         weight: ``[n_units, width]``.
@@ -43,11 +46,19 @@ class Linear(nn.Module):
         super().__init__()
         on_grid = weights_on_grid(weight, bias, inputs, unit_bits)
         self.register_buffer("weight", buffer(on_grid[0]))
-        self.register_buffer("bias", buffer(on_grid[1]))
+        self.register_buffer("bias", buffer(on_grid[1][:, None]))
 
-    def forward(self, rows: Tensor) -> Tensor:
-        """Sums of ``[n, width]``."""
-        return functional.linear(rows, self.weight, self.bias)
+    def forward(self, columns: Tensor) -> Tensor:
+        """Sums of ``[width, n]``."""
+        return torch.addmm(self.bias, self.weight, columns)
+
+
+class Head(Linear):
+    """A `Linear` that gives each row its own line again. Shape: ``[width, n]`` → ``[n, n_units]``."""
+
+    def forward(self, columns: Tensor) -> Tensor:
+        """Sums of ``[width, n]``."""
+        return functional.linear(columns.t(), self.weight, self.bias[:, 0])
 
 
 class Clip(nn.Module):
@@ -57,14 +68,18 @@ class Clip(nn.Module):
         least: lowest number; 0 is also what makes it a ReLU.
         most: highest number.
         rectifies: whether numbers below ``least`` are meant to end there.
+        rows_axis: along which the rows of what it bounds lie.
     """
 
-    def __init__(self, least: float, most: float, *, rectifies: bool = False) -> None:
+    def __init__(
+        self, least: float, most: float, *, rectifies: bool = False, rows_axis: int = 0
+    ) -> None:
         super().__init__()
         bounds = np.array([least, most])
         if (short(bounds) != bounds).any():
             raise ValueError(f"The bounds of a Clip must be numbers of float32, got {bounds}.")
         self.least, self.most, self.rectifies = least, most, rectifies
+        self.rows_axis = rows_axis
 
     def forward(self, rows: Tensor) -> Tensor:
         """The whole numbers next to the rows' values, half to even, within the bounds."""
@@ -84,10 +99,14 @@ class ClipColumns(nn.Module):
         least: lowest number of each column.
         most: highest number of each column.
         deliberate: whether the network that was fitted has these bounds too.
+
+    Attributes:
+        rows_axis: along which the rows of what it bounds lie.
     """
 
     least: Tensor
     most: Tensor
+    rows_axis = 0
 
     def __init__(self, least: Numbers, most: Numbers, *, deliberate: bool = False) -> None:
         super().__init__()

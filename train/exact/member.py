@@ -7,11 +7,10 @@ from typing import cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from train.exact.curve import ARGUMENT_BITS, Curve
 from train.exact.grid import Columns, Numbers, balanced_bits
-from train.exact.layer import Clip, Linear, folded
+from train.exact.layer import Clip, Head, Linear, folded
 from train.network.block import Block
 from train.network.member import Member
 
@@ -24,12 +23,12 @@ _LEAST_REACH = 2.0**-10
 class ExactMember(nn.Module):
     """Linear, activation and grid, block by block; then the sums of the head.
 
-    Shape: ``[n, width]`` whole numbers → ``[n, n_outputs]`` sums.
+    Shape: ``[width, n]`` whole numbers, the rows side by side → ``[n, n_outputs]`` sums.
 
     Args:
         fitted: the member.
         inputs: the columns that enter.
-        sample: training's rows of them, ``[n, width]``.
+        sample: training's rows of them, ``[width, n]``.
         headroom: how many times training's largest activation still has a place on the grid.
         output_bits: an output of ``k`` stands for ``k · 2^-output_bits``.
         divisor: of the outputs: the temperature.
@@ -62,18 +61,20 @@ class ExactMember(nn.Module):
             sample, inputs = made(sample), made.columns
             blocks.append(made)
         self.blocks = nn.Sequential(*blocks)
-        self.head = Linear(*weights[-1], inputs, output_bits)
-        self.reach = np.abs(self.head.weight.numpy()) @ inputs.most + np.abs(self.head.bias.numpy())
+        self.head = Head(*weights[-1], inputs, output_bits)
+        self.reach = np.abs(self.head.weight.numpy()) @ inputs.most + np.abs(
+            self.head.bias.numpy()[:, 0]
+        )
 
-    def forward(self, rows: Tensor) -> Tensor:
-        """Outputs of ``[n, width]``."""
-        return cast("Tensor", self.head(self.blocks(rows)))
+    def forward(self, columns: Tensor) -> Tensor:
+        """Outputs of ``[width, n]``."""
+        return cast("Tensor", self.head(self.blocks(columns)))
 
 
 class ExactBlock(nn.Module):
     """Linear with its BatchNorm folded in, activation, grid.
 
-    Shape: ``[n, width]`` whole numbers → ``[n, n_units]`` whole numbers.
+    Shape: ``[width, n]`` whole numbers → ``[n_units, n]`` whole numbers.
 
     Args:
         weights: weight and bias, the BatchNorm folded in.
@@ -112,13 +113,13 @@ class ExactBlock(nn.Module):
         self.linear = Linear(*weights, inputs, linear_bits)
         most = float(Columns.of(bits, np.array([reach])).most[0])
         rectifies = isinstance(activation, nn.ReLU)
-        self.clip = Clip(0.0 if rectifies else -most, most, rectifies=rectifies)
+        self.clip = Clip(0.0 if rectifies else -most, most, rectifies=rectifies, rows_axis=1)
         width = len(weights[0])
         self.columns = Columns(np.full(width, bits, np.int64), np.full(width, most))
 
-    def forward(self, rows: Tensor) -> Tensor:
-        """Compute ``[n, width]``."""
-        return cast("Tensor", self.clip(self.activation(self.linear(rows))))
+    def forward(self, columns: Tensor) -> Tensor:
+        """Compute ``[width, n]``."""
+        return cast("Tensor", self.clip(self.activation(self.linear(columns))))
 
 
 class Leaky(nn.Module):
@@ -131,10 +132,10 @@ class Leaky(nn.Module):
         # A number that the exporter finds in the code may come out in float32.
         self.register_buffer("slope", torch.tensor(slope, dtype=torch.float64))
 
-    def forward(self, rows: Tensor) -> Tensor:
+    def forward(self, sums: Tensor) -> Tensor:
         """The larger of a sum and its share."""
         # An optimiser may move a factor into the weights of a sum: the grid keeps it out.
-        whole = rows.round()
+        whole = sums.round()
         return torch.maximum(whole, whole * self.slope)
 
 
@@ -144,7 +145,7 @@ class Tabulated(nn.Module):
     def __init__(self, activation: nn.Module, reach: float, bits: int) -> None:
         super().__init__()
         most = float(Columns.of(ARGUMENT_BITS, np.array([reach])).most[0])
-        self.clip = Clip(-most, most)
+        self.clip = Clip(-most, most, rows_axis=1)
 
         def function(values: Numbers) -> Numbers:
             answers: Numbers = activation(torch.from_numpy(values)).numpy()
@@ -152,9 +153,9 @@ class Tabulated(nn.Module):
 
         self.curve = Curve(function, -_ENDS, _ENDS, _CELL_BITS, bits)
 
-    def forward(self, rows: Tensor) -> Tensor:
+    def forward(self, sums: Tensor) -> Tensor:
         """The activation of sums on the argument's grid."""
-        return cast("Tensor", self.curve(self.clip(rows)))
+        return cast("Tensor", self.curve(self.clip(sums)))
 
 
 def _folded(block: nn.Module) -> tuple[Numbers, Numbers]:
@@ -167,7 +168,7 @@ def _folded(block: nn.Module) -> tuple[Numbers, Numbers]:
 def _unscaled(weights: tuple[Numbers, Numbers], inputs: Columns) -> tuple[Tensor, Tensor]:
     """The weights for whole numbers, not rounded: only statistics are taken of them."""
     scaled = np.ldexp(weights[0], -inputs.bits)
-    return torch.from_numpy(scaled), torch.from_numpy(np.array(weights[1]))
+    return torch.from_numpy(scaled), torch.from_numpy(np.array(weights[1][:, None]))
 
 
 def _measure(
@@ -175,10 +176,10 @@ def _measure(
 ) -> tuple[float, float, float]:
     """Of training's activations: the largest, the root mean squared norm, the largest argument."""
     largest = squares = argument = 0.0
-    for rows in torch.split(sample, 4096):
-        sums = functional.linear(rows, *weights)
+    for columns in torch.split(sample, 4096, dim=1):
+        sums = torch.addmm(weights[1], weights[0], columns)
         answers = activation(sums)
         largest = max(largest, float(answers.abs().max()))
         argument = max(argument, float(sums.abs().max()))
         squares += float(answers.square().sum())
-    return largest, float(np.sqrt(squares / len(sample))), argument
+    return largest, float(np.sqrt(squares / sample.shape[1])), argument

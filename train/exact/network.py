@@ -69,8 +69,7 @@ class ExactNetwork(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Probabilities, or the prediction."""
-        wide = features.to(torch.float64)
-        outputs = [output for branch in self.branches for output in branch(wide)]
+        outputs = [output for branch in self.branches for output in branch(features)]
         if self.task == "classification":
             answers = [self.answer(logits.round()) for logits in outputs]
             return cast("Tensor", self.average(answers))
@@ -103,7 +102,7 @@ class Branch(nn.Module):
         grid = balanced_bits(first, reach, size)
         self.preprocessing = Preprocessing(fitted, grid, reach)
         rows = torch.split(torch.from_numpy(np.ascontiguousarray(features)), _ROWS)
-        sample = torch.cat([self.preprocessing(each.to(torch.float64)) for each in rows])
+        sample = torch.cat([self.preprocessing(each) for each in rows]).t()
         if group.network.task == "classification":
             divisor = divisor * _temperature(group.network)
         self.members = nn.ModuleList(
@@ -119,9 +118,9 @@ class Branch(nn.Module):
         )
 
     def forward(self, features: Tensor) -> list[Tensor]:
-        """Each member's sums of float64 ``[n, n_features]``."""
-        dense = self.preprocessing(features)
-        return [member(dense) for member in self.members]
+        """Each member's sums of ``[n, n_features]``."""
+        columns = self.preprocessing(features).t()
+        return [member(columns) for member in self.members]
 
 
 @dataclass(frozen=True)
@@ -160,9 +159,10 @@ def saturation(
     met: list[Tensor] = []
 
     def count(layer: nn.Module, given: tuple[Tensor, ...], _: Tensor) -> None:
-        outside = cast("Clip | ClipColumns", layer).saturated(given[0])
+        clip = cast("Clip | ClipColumns", layer)
+        outside = clip.saturated(given[0])
         counts[:] += (int(outside.sum()), outside.numel())
-        met[-1] |= outside.any(dim=1)
+        met[-1] |= outside.any(dim=1 - clip.rows_axis)
 
     clips = [layer for layer in network.modules() if isinstance(layer, Clip | ClipColumns)]
     hooks = [layer.register_forward_hook(count) for layer in clips]

@@ -22,7 +22,7 @@ from train.network.preprocessing import Preprocessing as Fitted
 class Preprocessing(nn.Module):
     """The parts of a fitted preprocessing, each in whole numbers, side by side.
 
-    Shape: ``[n, d]`` float64 → ``[n, width]``.
+    Shape: ``[n, d]`` float32 → ``[n, width]`` float64.
 
     Args:
         fitted: what is to be computed.
@@ -59,7 +59,10 @@ def _exact(part: nn.Module, bits: int, reach: Numbers) -> nn.Module:
 
 
 class Filled(nn.Module):
-    """Selected columns without NaN: what is missing becomes training's median, or else 0."""
+    """Selected columns without NaN: what is missing becomes training's median, or else 0.
+
+    Shape: ``[n, d]`` float32 → ``[n, k]`` float64.
+    """
 
     median: Tensor
 
@@ -67,12 +70,12 @@ class Filled(nn.Module):
         super().__init__()
         self.selection = selection
         median = imputation.median if isinstance(imputation, Imputation) else torch.zeros(1)
-        self.register_buffer("median", median.detach().cpu().to(torch.float64))
+        self.register_buffer("median", median.detach().cpu())
 
     def forward(self, features: Tensor) -> Tensor:
         """Fill ``[n, d]``."""
         chosen = self.selection(features)
-        return torch.where(torch.isnan(chosen), self.median, chosen)
+        return torch.where(torch.isnan(chosen), self.median, chosen).to(torch.float64)
 
 
 class ExactNumeric(nn.Module):

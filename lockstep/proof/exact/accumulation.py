@@ -5,48 +5,57 @@ from __future__ import annotations
 import numpy as np
 
 from lockstep.proof.exact.arithmetic import same_type
+from lockstep.proof.exact.layout import moved
 from lockstep.proof.exact.site import Accumulation, Site
 from lockstep.proof.exact.value import Array, Broken, Value, grid_of, room
 
 
 def matrix_product(site: Site) -> Value:
-    """``MatMul`` with a constant right factor."""
-    rows, weight = site.operands(2)
-    return _product(site, rows, weight, None)
+    """``MatMul`` of a batch and a constant, in either order."""
+    left, right = site.operands(2)
+    return _product(site, left, right, None)
 
 
 def gemm(site: Site) -> Value:
-    """``Gemm`` with constant weight and bias, and no factors of its own."""
-    plain = site.attribute("alpha", 1.0) == 1.0 and site.attribute("beta", 1.0) == 1.0
-    if not plain or site.attribute("transA", 0):
-        raise Broken("its alpha or beta is not 1, or its rows are transposed")
-    rows, weight = site.value(0), site.value(1)
-    if rows is None or weight is None:
+    """``Gemm`` of a batch and a constant, in either order, with no factors of its own."""
+    if site.attribute("alpha", 1.0) != 1.0 or site.attribute("beta", 1.0) != 1.0:
+        raise Broken("its alpha or beta is not 1")
+    left, right = site.value(0), site.value(1)
+    if left is None or right is None:
         raise Broken("it has no rows or no weight")
-    if site.attribute("transB", 0):
-        weight = Value.of(weight.low.T) if weight.constant else weight
-    return _product(site, rows, weight, site.value(2))
+    left = moved(left, np.transpose) if site.attribute("transA", 0) else left
+    right = moved(right, np.transpose) if site.attribute("transB", 0) else right
+    return _product(site, left, right, site.value(2))
 
 
-def _product(site: Site, rows: Value, weight: Value, bias: Value | None) -> Value:
-    same_type(rows, weight, *([] if bias is None else [bias]))
+def _product(site: Site, left: Value, right: Value, bias: Value | None) -> Value:
+    same_type(left, right, *([] if bias is None else [bias]))
+    rows, weight = (right, left) if left.constant else (left, right)
     if not weight.constant or not (bias is None or bias.constant):
         raise Broken("its weights are computed, so they have no bound")
-    if weight.low.ndim < 2 or rows.low.ndim < 2:
+    if left.low.ndim < 2 or right.low.ndim < 2:
         raise Broken("its factors must be matrices")
     _refuse_unbounded(rows)
     if weight.grid is None or (bias is not None and bias.grid is None):
         raise Broken("its weights are not all finite")
     terms = weight.low.astype(np.float64)
-    size = rows.size @ np.abs(terms)
-    grids = rows.grid + grid_of(terms, axis=-2)[..., None, :]
-    low, high = _interval(rows, terms)
+    low, high = rows.low.astype(np.float64), rows.high.astype(np.float64)
+    rising, falling = np.maximum(terms, 0), np.minimum(terms, 0)
+    if weight is left:
+        size = np.abs(terms) @ rows.size
+        grids = rows.grid + grid_of(terms, axis=-1)[..., None]
+        low, high = rising @ low + falling @ high, rising @ high + falling @ low
+    else:
+        size = rows.size @ np.abs(terms)
+        grids = rows.grid + grid_of(terms, axis=-2)[..., None, :]
+        low, high = low @ rising + high @ falling, high @ rising + low @ falling
+    grids = np.broadcast_to(grids, size.shape)
     if bias is not None:
         shift = bias.low.astype(np.float64)
         size = size + np.abs(shift)
-        grids = np.minimum(grids, np.broadcast_to(_grids(shift), grids.shape))
+        grids = np.minimum(grids, _grids(shift))
         low, high = low + shift, high + shift
-    return _summed(site, rows, (low, high), size, grids)
+    return _summed(site, rows, (low, high), size, np.broadcast_to(grids, size.shape))
 
 
 def reduce_sum(site: Site) -> Value:
@@ -76,12 +85,6 @@ def _refuse_unbounded(value: Value) -> None:
         raise Broken("what enters it lies on no grid: it must be rounded before")
     if value.product:
         raise Broken("it sums products that were rounded")
-
-
-def _interval(rows: Value, terms: Array) -> tuple[Array, Array]:
-    low, high = rows.low.astype(np.float64), rows.high.astype(np.float64)
-    rising, falling = np.maximum(terms, 0), np.minimum(terms, 0)
-    return low @ rising + high @ falling, high @ rising + low @ falling
 
 
 def _grids(bias: Array) -> Array:

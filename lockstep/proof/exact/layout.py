@@ -13,7 +13,8 @@ from lockstep.proof.exact.value import Array, Broken, Value, common_grid
 Move = Callable[[Array], Array]
 
 
-def _moved(value: Value, move: Move) -> Value:
+def moved(value: Value, move: Move) -> Value:
+    """What is known of a value, as its numbers are moved."""
     return Value(
         move(value.low),
         move(value.high),
@@ -51,38 +52,38 @@ def reshape(site: Site) -> Value:
     value, shape = _first(site), list(_numbers(site, 1, "shape"))
     if not site.attribute("allowzero", 0):
         shape = [value.low.shape[i] if size == 0 else size for i, size in enumerate(shape)]
-    return _moved(value, lambda array: array.reshape(shape))
+    return moved(value, lambda array: array.reshape(shape))
 
 
 def transpose(site: Site) -> Value:
     """``Transpose``."""
     order = site.attribute("perm", None)
-    return _moved(_first(site), lambda array: array.transpose(order))
+    return moved(_first(site), lambda array: array.transpose(order))
 
 
 def unsqueeze(site: Site) -> Value:
     """``Unsqueeze``."""
     axes = _numbers(site, 1, "axes")
-    return _moved(_first(site), lambda array: np.expand_dims(array, axes))
+    return moved(_first(site), lambda array: np.expand_dims(array, axes))
 
 
 def squeeze(site: Site) -> Value:
     """``Squeeze`` of named axes: the batch itself may have one row."""
     axes = _numbers(site, 1, "axes")
-    return _moved(_first(site), lambda array: np.squeeze(array, axes))
+    return moved(_first(site), lambda array: np.squeeze(array, axes))
 
 
 def flatten(site: Site) -> Value:
     """``Flatten`` behind the batch."""
     if site.attribute("axis", 1) != 1:
         raise Broken("only what lies behind the batch may be flattened")
-    return _moved(_first(site), lambda array: array.reshape(len(array), -1))
+    return moved(_first(site), lambda array: array.reshape(len(array), -1))
 
 
 def expand(site: Site) -> Value:
     """``Expand``."""
     shape = _numbers(site, 1, "shape")
-    return _moved(
+    return moved(
         _first(site),
         lambda array: np.broadcast_to(array, np.broadcast_shapes(array.shape, shape)),
     )
@@ -124,7 +125,7 @@ def split(site: Site) -> list[Value]:
     if len(sizes) != site.outputs or ends[-1] != length:
         raise Broken("its sizes do not add up")
     return [
-        _moved(value, lambda array, a=a, b=b: np.take(array, range(a, b), axis=axis))  # type: ignore[misc]  # bound here
+        moved(value, lambda array, a=a, b=b: np.take(array, range(a, b), axis=axis))  # type: ignore[misc]  # bound here
         for a, b in zip(ends - sizes, ends, strict=True)
     ]
 
@@ -142,4 +143,4 @@ def cut(site: Site) -> Value:
         if step < 1:
             raise Broken("it steps backwards")
         pieces[axis] = slice(start, end, step)
-    return _moved(value, lambda array: array[tuple(pieces)])
+    return moved(value, lambda array: array[tuple(pieces)])

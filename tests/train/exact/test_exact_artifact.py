@@ -94,10 +94,9 @@ def overflowing(data):
     """The same file with one weight of one unit so large that the unit's sums round."""
     model = onnx.load_from_string(data)
     gemm = next(node for node in model.graph.node if node.op_type == "Gemm")
-    tensor = next(each for each in model.graph.initializer if each.name == gemm.input[1])
+    tensor = next(each for each in model.graph.initializer if each.name == gemm.input[0])
     weight = numpy_helper.to_array(tensor).copy()
-    by_unit = weight if {a.name: a.i for a in gemm.attribute}.get("transB") else weight.T
-    by_unit[5, 3] += 2.0**30
+    weight[5, 3] += 2.0**30
     tensor.CopyFrom(numpy_helper.from_array(weight, tensor.name))
     return model.SerializeToString()
 

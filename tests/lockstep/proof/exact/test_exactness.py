@@ -45,16 +45,36 @@ GRID = [
 ]
 END = ("y = Cast(answer)", {"to": TensorProto.FLOAT})
 GEMM = [*GRID, "sums = Gemm(inside, weight, bias)", "rounded = Round(sums)"]
-SETTLED = [*GEMM, "isnought = Equal(rounded, zero)", "answer = Where(isnought, zero, rounded)", END]
+SIGNED = ["isnought = Equal(rounded, zero)", "answer = Where(isnought, zero, rounded)", END]
+SETTLED = [*GEMM, *SIGNED]
+SIDE_BY_SIDE = [
+    *GRID,
+    "columns = Transpose(inside)",
+    "sums = Gemm(flipped, columns, upright)",
+    "lines = Transpose(sums)",
+    "rounded = Round(lines)",
+    *SIGNED,
+]
+TRANSPOSING = [
+    *GRID,
+    ("sums = Gemm(weight, inside, upright)", {"transA": 1, "transB": 1}),
+    "lines = Transpose(sums)",
+    "rounded = Round(lines)",
+    *SIGNED,
+]
+PRODUCTS = {"rows": SETTLED, "columns": SIDE_BY_SIDE, "transposing": TRANSPOSING}
+every_product = pytest.mark.parametrize("nodes", PRODUCTS.values(), ids=PRODUCTS)
 
 
 def constants(weight=((1.0, 2.0), (3.0, 4.0), (5.0, 6.0)), bias=(0.5, 0.25), most=1000.0, **more):
     values = {"weight": weight, "bias": bias, "most": most, "least": -most, "zero": 0.0, **more}
+    values |= {"flipped": np.transpose(weight), "upright": np.reshape(bias, (-1, 1))}
     return {name: np.asarray(value, np.float64) for name, value in values.items()}
 
 
-def test_a_sum_of_bounded_whole_numbers_is_exact():
-    found = exactness(graph(SETTLED, constants()))
+@every_product
+def test_a_sum_of_bounded_whole_numbers_is_exact(nodes):
+    found = exactness(graph(nodes, constants()))
     assert found.verdict == "exact", found.reason
     assert [each.operator for each in found.sums] == ["Gemm"]
     # Unit 1 sums up to 12,000 and 1/4 in quarters: 48,001 of 2^53.
@@ -62,11 +82,12 @@ def test_a_sum_of_bounded_whole_numbers_is_exact():
     assert found.tightest.spare_bits == pytest.approx(53 - np.log2(48_001), abs=1e-3)
 
 
-def test_the_unit_at_which_the_significand_overflows_is_named():
+@every_product
+def test_the_unit_at_which_the_significand_overflows_is_named(nodes):
     weight = np.ones((3, 2))
     weight[:, 1] = 2.0**44
     weight[0, 1] += 1
-    found = exactness(graph(SETTLED, constants(weight=weight)))
+    found = exactness(graph(nodes, constants(weight=weight)))
     assert (found.verdict, found.node, found.operator, found.unit) == ("broken", "sums", "Gemm", 1)
     assert "unit 1: its largest partial sum takes" in found.reason
 
@@ -83,10 +104,12 @@ numbers = st.builds(
     st.lists(numbers, min_size=6, max_size=6),
     st.lists(numbers, min_size=2, max_size=2),
     st.integers(1, 2**22),
+    st.sampled_from(sorted(PRODUCTS)),
 )
-def test_the_bound_is_that_of_whole_numbers_of_any_length(weights, biases, most):
+def test_the_bound_is_that_of_whole_numbers_of_any_length(weights, biases, most, product):
     weight = np.array(weights).reshape(3, 2)
-    found = exactness(graph(SETTLED, constants(weight=weight, bias=biases, most=float(most))))
+    known = constants(weight=weight, bias=biases, most=float(most))
+    found = exactness(graph(PRODUCTS[product], known))
     holds = all(_steps([*weight[:, j]], biases[j], most) < 2**53 for j in range(2))
     assert found.verdict == ("exact" if holds else "broken"), found.reason
 
@@ -160,6 +183,12 @@ def test_a_product_that_is_rounded_to_a_grid_may_be_added_to():
 def test_a_weight_that_a_caller_may_replace_is_no_constant():
     weight = helper.make_tensor_value_info("weight", TensorProto.DOUBLE, [3, 2])
     found = exactness(graph(SETTLED, constants(), inputs=[weight]))
+    assert found.verdict == "broken"
+
+
+def test_a_product_of_computed_matrices_is_refused():
+    square = ["columns = Transpose(inside)", "crossed = MatMul(inside, columns)"]
+    found = exactness(graph([*GRID, *square, "answer = Identity(crossed)", END], constants()))
     assert found.verdict == "broken"
 
 
