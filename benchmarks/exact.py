@@ -16,8 +16,8 @@ from lockstep.engine.engine import open_engine
 from train.configuration.configuration import Configuration
 from train.data.dataset import Dataset, Split
 from train.exact.network import ExactNetwork
-from train.export import to_onnx
 from train.network.network import Answering, Network
+from train.onnx_file import to_onnx
 
 SIZES = {"784-512-256-10": (784, (512, 256), 10), "14-128-64-2": (14, (128, 64), 2)}
 ROWS = (1, 64)

@@ -10,6 +10,7 @@ from lockstep.artifact.golden import Golden
 from lockstep.artifact.manifest import Manifest, check_version
 from lockstep.errors import AlreadyExists
 from lockstep.proof.certificate import Certificate
+from lockstep.proof.parity import Parity
 from lockstep.proof.prove import disproved, prove
 
 Papers = Callable[[Manifest, Certificate], Mapping[str, bytes]]
@@ -23,6 +24,7 @@ def seal(
     *,
     papers: Papers,
     version: int | None = None,
+    difference: Parity | None = None,
 ) -> tuple[Artifact, Certificate]:
     """Prove model files and write them as an artifact, whole or not at all.
 
@@ -33,6 +35,7 @@ def seal(
         golden: inputs and the reference's outputs.
         papers: what people read (card, report), made from the final manifest and certificate.
         version: its number; the next one where it is None.
+        difference: of the files' answers from those of another network that they stand for.
 
     Returns:
         The artifact, and what was proved about it.
@@ -46,11 +49,12 @@ def seal(
     if version is not None:
         check_version(version)
     proof = prove(manifest, files, golden)
-    for refusal in disproved(proof.certificate):
+    certificate = proof.certificate.model_copy(update={"difference": difference})
+    for refusal in disproved(certificate):
         raise refusal
     proved = {
         **files,
-        CERTIFICATE: proof.certificate.to_bytes(),
+        CERTIFICATE: certificate.to_bytes(),
         GOLDEN: proof.golden.to_bytes(),
     }
     number = 0
@@ -60,9 +64,9 @@ def seal(
             max(number + 1, next_version(models, manifest.name)) if version is None else version
         )
         numbered = manifest.model_copy(update={"version": number})
-        everything = {**proved, **papers(numbered, proof.certificate)}
+        everything = {**proved, **papers(numbered, certificate)}
         try:
-            return write_artifact(models, numbered, everything), proof.certificate
+            return write_artifact(models, numbered, everything), certificate
         except AlreadyExists:
             if version is not None:
                 raise  # else somebody took the number between the look and the rename

@@ -25,10 +25,10 @@ settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
 @pytest.fixture(scope="session")
 def wine(tmp_path_factory: pytest.TempPathFactory) -> Small:
-    """A fitted network, its dataset, its figures and the artifact ``models/wine/1``."""
+    """A fitted network, its dataset, its figures and the artifact ``models/wine/1``, in float32."""
     from small import small  # noqa: PLC0415 - only the tests that ask for it pay for torch
 
-    return small("wine", tmp_path_factory.mktemp("wine") / "models")
+    return small("wine", tmp_path_factory.mktemp("wine") / "models", "float32")
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +45,7 @@ def models(artifact: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def diabetes(tmp_path_factory: pytest.TempPathFactory) -> Small:
-    """The same for a regression: ``models/diabetes/1``, 10 columns."""
+    """The same for a regression in exact precision: ``models/diabetes/1``, 10 columns."""
     from small import small  # noqa: PLC0415 - only the tests that ask for it pay for torch
 
     return small("diabetes", tmp_path_factory.mktemp("diabetes") / "models")

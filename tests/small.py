@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from train.configuration.configuration import Configuration
+from train.configuration.export import Choice
 from train.data.dataset import Dataset
 from train.data.load import load
 from train.evaluate import evaluate
@@ -25,9 +26,9 @@ class Small(NamedTuple):
     path: Path
 
 
-def small(source: str, models: Path) -> Small:
+def small(source: str, models: Path, precision: Choice = "auto") -> Small:
     """Train on a source and write the artifact ``models/SOURCE/1``."""
-    configuration = Configuration.model_validate(SETTINGS)
+    configuration = Configuration.model_validate({**SETTINGS, "export": {"precision": precision}})
     dataset = load(source, configuration)
     fitted = fit(configuration, dataset)
     metrics = evaluate(fitted.network, dataset.test)

@@ -54,7 +54,7 @@ def measured(value=0.5):
 
 
 def runs(name, *values, group="peer", figure="accuracy", **facts):
-    facts = {"warnings": [], "difference": 1e-7, "proof_s": 1.0, **facts}
+    facts = {"warnings": [], "difference": 1e-7, "proof_s": 1.0, "precision": "exact", **facts}
     return [
         Run("wine", seed, group, name, "", {figure: value}, 1.0, facts, created="2026-01-01")
         for seed, value in enumerate(values)
@@ -318,6 +318,7 @@ def test_the_page_states_bounds_models_and_the_ablation():
     assert "| dropout | 0.7000 | -0.2000 | 0.5000 | +0.3000 |" in text
     assert "adult is skipped" in text
     assert "1.0e-07 of a probability" in text
+    assert "| wine | accuracy | 1.0e-01 | 7.1e-02 | **missed** |" in text
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def _what(manifest: Manifest) -> Iterator[str]:
     yield ""
     yield (
         f"{_text(tables.what_it_does(manifest))} The columns are in their own units: the scaling "
-        "is part of the model file."
+        f"is part of the model file. {_text(tables.arithmetic(manifest))}"
     )
     shown, more = tables.labels(manifest)
     if shown:

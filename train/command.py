@@ -50,7 +50,10 @@ def train_source(job: Job, configuration: Configuration, console: Console) -> No
         _tell_fit(console, trained)
     if job.writes:
         _tell_metrics(console, trained)
-        show_sealed(console, *trained.export(job.models, job.name))
+        artifact, certificate = trained.export(job.models, job.name)
+        show_sealed(console, artifact, certificate)
+        if why := (artifact.manifest.training or {}).get("inexact"):
+            say(console, f"Exported in float32. {why}")
         where = "" if job.models == Path("models") else f" --models {job.models}"
         say(console, f"Serve it: lockstep serve{where}")
 

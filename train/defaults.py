@@ -28,8 +28,8 @@ MOST_BINS, ROWS_OF_A_BIN = 512, 25
 ALL_BINS = 4_096
 """Bins of all numbers together at most: so many values a row are held while it is computed."""
 
-MEMBERS, MEMBERS_OF_LARGE = 8, 4
-"""Networks whose answers are averaged: fewer where the rows are many, and a fit is long."""
+MEMBERS, MEMBERS_OF_LARGE, MEMBERS_OF_WIDE = 8, 4, 2
+"""Networks whose answers are averaged: fewer where the rows are many or wide, and a fit is long."""
 
 
 def settle(configuration: Configuration, dataset: Dataset) -> Configuration:
@@ -104,6 +104,7 @@ def _wide(rows: int) -> dict[str, dict[str, Any]]:
             "hidden": (1024, 512) if large else (512, 256),
             "dropout": 0.4,
             "input_dropout": 0.1,
+            "members": MEMBERS_OF_WIDE if large else 1,
         },
         "training": {
             "epochs": 40,

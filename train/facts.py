@@ -12,7 +12,7 @@ from lockstep.proof.certificate import versions
 from train.calibrate import Calibration, calibration_figures
 from train.data.dataset import Dataset
 from train.evaluate import baseline
-from train.exact.form import ExactForm
+from train.exact.form import ExactForm, Inexact
 from train.fit.fit import Fit
 from train.metrics import Metrics
 from train.network.network import Network
@@ -36,7 +36,7 @@ def describe(
     *,
     calibration: Calibration | None = None,
     parity: Sequence[RowsParity] = (),
-    exact: ExactForm | None = None,
+    form: ExactForm | Inexact | None = None,
 ) -> Manifest:
     """The manifest of a fitted network; the version is set when it is sealed.
 
@@ -47,13 +47,13 @@ def describe(
         name: of the model.
         calibration: what came of calibrating it; None where nobody tried.
         parity: measured beyond the golden rows.
-        exact: the form that is exported; None for the float32 network itself.
+        form: that is exported, or why it was refused; None where nobody wanted it.
     """
     return Manifest(
         name=name,
         version=1,
         task=dataset.task,
-        precision="float32" if exact is None else "exact",
+        precision="exact" if isinstance(form, ExactForm) else "float32",
         origin="trained",
         created=datetime.now(UTC).replace(microsecond=0),
         columns=dataset.columns,
@@ -76,7 +76,8 @@ def describe(
             "baseline": baseline(dataset).as_dict(),
             "calibration": calibration and _calibration(calibration, fit.network, dataset),
             "parity": [rows.model_dump(mode="json") for rows in parity],
-            **({} if exact is None else {"exact": exact.as_dict()}),
+            **({"exact": form.as_dict()} if isinstance(form, ExactForm) else {}),
+            **({"inexact": str(form)} if isinstance(form, Inexact) else {}),
         },
         metrics=metrics.as_dict(),
         tools=versions(),

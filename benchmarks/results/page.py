@@ -16,6 +16,7 @@ from lockstep.proof.certificate import this_machine
 
 CLASSIFICATION = ("accuracy", "roc_auc", "log_loss", "ece")
 REGRESSION = ("rmse", "mae", "r2")
+TENTH = 0.1
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,11 @@ class Results:
     def models(self) -> dict[str, list[Run]]:
         """The runs of Lockstep, then those of the peers, by name."""
         return {**self.runs.get("lockstep", {}), **self.runs.get("peer", {})}
+
+    @property
+    def ours(self) -> list[Run]:
+        """The runs of Lockstep, in the order of the seeds."""
+        return self.runs.get("lockstep", {}).get(LOCKSTEP, [])
 
     @property
     def verdicts(self) -> list[Verdict]:
@@ -63,6 +69,7 @@ def page(measured: Sequence[Results], absent: Sequence[str]) -> str:
     if found:
         parts.append(table(["data", "figure", LOCKSTEP, "bound", ""], found))
     parts += _differences(measured)
+    parts += _precision(measured)
     for results in measured:
         if results.models:
             parts += [f"### {results.source.name}", f"{_sentence(results.source.protocol)}"]
@@ -92,9 +99,7 @@ def _heading(measured: Sequence[Results]) -> str:
 
 def _differences(measured: Sequence[Results]) -> list[str]:
     """How far the files are from the networks that they were made of."""
-    ours = [
-        run for results in measured for run in results.runs.get("lockstep", {}).get(LOCKSTEP, [])
-    ]
+    ours = [run for results in measured for run in results.ours]
     kinds = {
         "accuracy": "of a probability",
         "rmse": "of a prediction, in deviations of the target",
@@ -109,10 +114,29 @@ def _differences(measured: Sequence[Results]) -> list[str]:
         return []
     sentence = (
         "Lockstep's figures are those of the exported ONNX file, run as the service runs it. Over "
-        f"every test row of its {len(ours)} runs, the largest difference from the eager network "
-        f"is {said}."
+        f"every test row of its {len(ours)} runs, the largest difference from the eager float32 "
+        f"network is {said}."
     )
     return [sentence]
+
+
+def _precision(measured: Sequence[Results]) -> list[str]:
+    """What exact precision costs: the served figures against those of the float32 network."""
+    rows = []
+    for results in measured:
+        ours = [run for run in results.ours if run.facts.get("precision") == "exact"]
+        if len(ours) < 2:
+            continue
+        known = CLASSIFICATION if main_figure(ours) == "accuracy" else REGRESSION
+        for figure in (name for name in known if all(name in run.figures for run in ours)):
+            apart = max(abs(run.figures[figure] - run.facts["eager"][figure]) for run in ours)
+            deviation = spread(ours, figure).deviation
+            verdict = "met" if apart <= TENTH * deviation else "**missed**"
+            name, cells = results.source.name, (f"{apart:.1e}", f"{deviation:.1e}", verdict)
+            rows.append([name, label(figure), *cells])
+    head = ["data", "figure", "largest difference, same seed", "deviation between seeds", "≤ 1/10"]
+    sentence = "Exact precision, which is served, against the float32 network that was fitted:"
+    return [sentence, table(head, rows)] if rows else []
 
 
 def _models(results: Results) -> str:
@@ -121,7 +145,7 @@ def _models(results: Results) -> str:
     every = [run for runs in models.values() for run in runs]
     known = CLASSIFICATION if main_figure(every) == "accuracy" else REGRESSION
     figures = [name for name in known if all(name in run.figures for run in every)]
-    head = ["model", *map(label, figures), "runs", "seconds to fit"]
+    head = ["model", *map(label, figures), "runs", "CPU-seconds to fit"]
     rows = [
         [
             name,
@@ -160,7 +184,7 @@ def _ablation(results: Results) -> str:
     arms = results.runs["ablation"]
     main = main_figure(run for runs in arms.values() for run in runs)
     figures = (main, "log_loss" if main == "accuracy" else "mae")
-    ours = results.runs.get("lockstep", {}).get(LOCKSTEP, [])
+    ours = results.ours
     whole = {run.seed: run.facts["eager"] for run in ours}
     seeds = {run.seed for runs in arms.values() for run in runs} & whole.keys()
     rows = []

@@ -26,7 +26,7 @@ class Measured(NamedTuple):
 
     Attributes:
         figures: on the test rows, by name.
-        seconds: the fit took, with everything that is fitted.
+        seconds: of processor time that the fit took, with everything that is fitted.
         facts: what else is worth keeping; goes to JSON.
     """
 
@@ -63,7 +63,7 @@ class Run:
         arm: its name.
         digest: of the fold's rows, the arm's settings and the libraries' versions.
         figures: on the test rows, by name.
-        seconds: the fit took.
+        seconds: of processor time that the fit took.
         facts: what else was seen.
         settings: of the arm.
         created: when, as ISO 8601.

@@ -131,7 +131,7 @@ def _carried(name: str, protocol: str) -> Source:
 SOURCES = (
     Source(
         "fashion_mnist",
-        "10 classes of 28 × 28 images; the official test split, no augmentation, a fifth of the "
+        "10 classes of 28 × 28 images; the official test split, no augmentation, 6,000 of the "
         "training images for validation",
         words=lambda _: {},
         read=lambda folder, configuration: load(str(folder / "fashion_mnist"), configuration),
@@ -143,7 +143,7 @@ SOURCES = (
     ),
     Source(
         "adult",
-        "income above 50,000 USD; the official test file, a fifth of the training file for "
+        "income above 50,000 USD; the official test file, 6,000 rows of the training file for "
         "validation",
         words=_adult,
         read=lambda folder, configuration: load(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lockstep.artifact.columns import describe_columns
+from lockstep.artifact.manifest import Precision
 from train.configuration.configuration import Configuration
 from train.data.dataset import Dataset, Split
 from train.evaluate import evaluate
@@ -33,9 +34,15 @@ IMAGE = Shape("image", 784, (512, 256), 10)
 SHAPES = (TABULAR, IMAGE)
 
 
-def make(shape: Shape, models: Path) -> Path:
-    """The artifact of a shape; made once, on random rows: what it answers does not matter here."""
-    path = models / shape.name / "1"
+def make(shape: Shape, models: Path, precision: Precision = "float32") -> Path:
+    """The artifact of a shape; made once, on random rows: what it answers does not matter here.
+
+    Args:
+        shape: of the network.
+        models: folder of the artifacts.
+        precision: of its arithmetic; the weights are the same.
+    """
+    path = models / precision / shape.name / "1"
     if path.exists():
         return path
     generator = np.random.default_rng(0)
@@ -56,8 +63,12 @@ def make(shape: Shape, models: Path) -> Path:
         validation=parts[1],
         test=parts[2],
     )
-    settings = {"network": {"hidden": list(shape.hidden)}, "training": {"epochs": 1}}
+    settings = {
+        "network": {"hidden": list(shape.hidden)},
+        "training": {"epochs": 1},
+        "export": {"precision": precision},
+    }
     fitted = fit(Configuration.model_validate(settings), dataset)
     metrics = evaluate(fitted.network, dataset.test)
-    export(fitted, dataset, metrics, models=models, name=shape.name, version=1)
+    export(fitted, dataset, metrics, models=models / precision, name=shape.name, version=1)
     return path

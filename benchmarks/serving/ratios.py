@@ -8,9 +8,18 @@ from dataclasses import dataclass
 from benchmarks.serving.bulk import ROWS, Bulk
 from benchmarks.serving.measure import Figures, Results
 from benchmarks.serving.networks import IMAGE
-from benchmarks.serving.servers import CASES, ECHO, LOCKSTEP, REFERENCE, TWO_WORKERS, Case
+from benchmarks.serving.servers import (
+    CASES,
+    ECHO,
+    EXACT,
+    LOCKSTEP,
+    REFERENCE,
+    TWO_WORKERS,
+    Case,
+)
 
 OF_ECHO = dict(zip(CASES, (0.60, 0.42, 0.50), strict=True))
+OF_FLOAT32 = 0.85
 OF_REFERENCE = dict(zip(CASES, (3.0, 4.0, 5.0), strict=True))
 
 
@@ -47,6 +56,9 @@ def ratios(results: Results, bulk: Bulk | None) -> list[Ratio]:
             found.append(Ratio(f"{case}: requests/s × {ECHO.name}", value, OF_ECHO[case]))
         if reference := results.median(REFERENCE.name, Case(case.shape, "JSON")):
             found += _against_reference(case, lockstep, reference)
+        if exact := results.median(EXACT.name, case):
+            value = exact.rate / lockstep.rate
+            found.append(Ratio(f"{case}: exact precision, requests/s × float32", value, OF_FLOAT32))
         if two := results.median(TWO_WORKERS.name, case):
             found += _of_two_workers(case, lockstep, two)
     if bulk:

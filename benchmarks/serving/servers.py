@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from benchmarks.process import ROOT, Tree, free_port, serving
 from benchmarks.serving.load import Request
 from benchmarks.serving.networks import IMAGE, TABULAR, Shape, make
+from lockstep.artifact.manifest import Precision
 
 WORK = ROOT / ".lockstep" / "bench"
 MODELS = WORK / "models"
@@ -62,6 +63,7 @@ class Server:
         ready: path that answers 200 once it can be asked.
         environment: its own variables, with the same words.
         steady: whether it is also asked at half of the reference's rate.
+        precision: of the artifact that it serves.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Server:
     ready: str
     environment: Mapping[str, str] = field(default_factory=dict)
     steady: bool = False
+    precision: Precision = "float32"
 
     @contextmanager
     def run(
@@ -81,7 +84,7 @@ class Server:
             NotReady: where it does not start.
         """
         port = free_port()
-        artifact = make(shape, MODELS)
+        artifact = make(shape, MODELS, self.precision)
         words = {
             "port": str(port),
             "spare_port": str(free_port()),
@@ -149,7 +152,9 @@ def _plain(engine: str, file: str) -> Server:
     )
 
 
-def _lockstep(name: str, *options: str, steady: bool = False) -> Server:
+def _lockstep(
+    name: str, *options: str, steady: bool = False, precision: Precision = "float32"
+) -> Server:
     serve = (sys.executable, "-m", "cli", "serve", "--models", "{artifact}")
     return Server(
         name=name,
@@ -160,6 +165,7 @@ def _lockstep(name: str, *options: str, steady: bool = False) -> Server:
         },
         ready="/v2/health/ready",
         steady=steady,
+        precision=precision,
     )
 
 
@@ -176,5 +182,6 @@ TORCHSCRIPT = _plain("TorchScript", "model.ts")
 REFERENCE = _plain("onnxruntime", "model.onnx")
 LOCKSTEP = _lockstep("Lockstep", steady=True)
 TWO_WORKERS = _lockstep("Lockstep, 2 workers", "--workers", "2")
+EXACT = _lockstep("Lockstep, exact precision", precision="exact")
 
-SERVERS = (ECHO, TORCHSCRIPT, REFERENCE, LOCKSTEP, TWO_WORKERS)
+SERVERS = (ECHO, TORCHSCRIPT, REFERENCE, LOCKSTEP, EXACT, TWO_WORKERS)

@@ -87,6 +87,8 @@ class Certificate(BaseModel):
         parity: between each two forms of the network.
         engines: behaviour, by engine.
         exactness: read off the ONNX graph of an artifact that claims exact precision; else None.
+        difference: of an artifact in exact precision from the network that was fitted, which is not
+            kept: measured once, by the export, on the rows of the test split.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -99,6 +101,7 @@ class Certificate(BaseModel):
     parity: tuple[Parity, ...]
     engines: dict[str, EngineProof]
     exactness: Exactness | None = None
+    difference: Parity | None = None
 
     def to_bytes(self) -> bytes:
         """The file's content: indented UTF-8 JSON that ends in a newline."""

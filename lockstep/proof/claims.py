@@ -48,6 +48,7 @@ def claims(certificate: Certificate) -> tuple[Claim, ...]:
         *_audit(certificate),
         *_rows(certificate),
         *_exactness(certificate),
+        *_difference(certificate),
         *_parities(certificate),
         *(claim for name, proof in certificate.engines.items() for claim in _engine(name, proof)),
     )
@@ -77,6 +78,14 @@ def _exactness(certificate: Certificate) -> Iterator[Claim]:
         return
     holds = exactness.verdict == "exact"
     yield Claim(ONNX, "the same bits on every processor", str(exactness), holds, proved=True)
+
+
+def _difference(certificate: Certificate) -> Iterator[Claim]:
+    apart = certificate.difference
+    if apart is None:
+        return
+    measured = f"max abs {apart.max_abs:.2g} on {apart.rows} test rows, bound {apart.bound:.2g}"
+    yield Claim(f"{apart.left} ≈ {apart.right}", "the fitted network", measured, apart.holds)
 
 
 def _parities(certificate: Certificate) -> Iterator[Claim]:

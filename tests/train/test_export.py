@@ -20,11 +20,12 @@ from train import export as exporting
 from train.configuration.configuration import Configuration
 from train.data.built_in import built_in
 from train.evaluate import baseline, evaluate, temperature_of
-from train.export import NetworkChanged, export, to_onnx
+from train.export import NetworkChanged, export
 from train.facts import describe
 from train.fit.fit import fit
 from train.network.digest import state_digest
 from train.network.network import Answering
+from train.onnx_file import to_onnx
 
 
 @pytest.fixture

@@ -32,11 +32,12 @@ class DataConfiguration(Section):
         default=None, description="A file with the test rows; the source is then not split for it."
     )
     split: str = Field(
-        default="60/20/20",
+        default="auto",
         description=(
-            "Shares of the training, validation and test rows, or the name of a column that holds "
-            "the words train, validation and test. With a test file the share of the test goes to "
-            "the training, and two shares are enough."
+            "Shares of the training, validation and test rows, such as 60/20/20, or the name of a "
+            "column that holds the words train, validation and test. auto: 60/20/20, but no more "
+            "than 6,000 rows for validation. With a test file the share of the test goes to the "
+            "training, and two shares are enough."
         ),
     )
     group: str | None = Field(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from lockstep.artifact.manifest import Precision
 from train.configuration.section import Section
+
+Choice = Precision | Literal["auto"]
+"""A precision, or the exact one where the network has an exact form."""
 
 
 class ExportConfiguration(Section):
@@ -15,10 +18,11 @@ class ExportConfiguration(Section):
 
     section: ClassVar[str] = "export"
 
-    precision: Precision = Field(
-        default="float32",
+    precision: Choice = Field(
+        default="auto",
         description=(
-            "float32, or exact: arithmetic in which no partial sum rounds, so that the bits are "
-            "the same on every processor."
+            "exact: arithmetic in which no partial sum rounds, so that the bits are the same on "
+            "every processor; or float32. auto: exact, unless the exact form strays too far from "
+            "the network that was fitted; why is then said."
         ),
     )

@@ -65,7 +65,7 @@ def _divide(
     seed = configuration.training.seed
     if roles.split:
         return parts_by_word(table, columns[roles.split], rows)
-    shares = Shares.of(configuration.data.split, tested=table.tested is not None)
+    shares = Shares.of(configuration.data.split, len(rows), tested=table.tested is not None)
     if roles.group:
         groups = _given(table, columns[roles.group], rows)
         return Parts.by_group(rows, groups.rank("dense").to_numpy(), shares, seed)

@@ -9,6 +9,11 @@ from typing import Self
 
 from lockstep.errors import InvalidSetting
 
+AUTO = "auto"
+
+MOST_VALIDATION = 6_000
+"""Rows of the validation split where nobody chose: so many tell an accuracy of 0.9 to ± 0.004."""
+
 _FORM = re.compile(r"[\d.]+(/[\d.]+)+")
 
 
@@ -23,19 +28,25 @@ class Shares:
     @classmethod
     def given(cls, split: str) -> bool:
         """Whether a setting states shares, and no column."""
-        return _FORM.fullmatch(split) is not None
+        return split == AUTO or _FORM.fullmatch(split) is not None
 
     @classmethod
-    def of(cls, split: str, *, tested: bool) -> Self:
+    def of(cls, split: str, rows: int, *, tested: bool) -> Self:
         """Read ``60/20/20``.
 
         Args:
-            split: the three shares, of whatever sum; two where a file has the test rows.
+            split: the three shares, of whatever sum; two where a file has the test rows; or
+                ``auto``.
+            rows: that are to be shared out.
             tested: whether a file has the test rows; the test's share then goes to the training.
 
         Raises:
             InvalidSetting: other than three shares above 0.
         """
+        if split == AUTO:
+            test = 0.0 if tested else 0.2
+            validation = min(0.2, MOST_VALIDATION / rows)
+            return cls(1 - validation - test, validation, test)
         try:
             parts = [float(part) for part in split.split("/")]
         except ValueError:

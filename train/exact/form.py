@@ -15,6 +15,10 @@ MOST_SATURATED = 1e-4
 """Share of the numbers of a split that may be cut off at the end of their grid."""
 
 
+class Inexact(Disproved):
+    """The exact form of a network strays too far from the network that was fitted."""
+
+
 @dataclass(frozen=True)
 class ExactForm:
     """An exact network, and what was measured of it.
@@ -33,8 +37,7 @@ class ExactForm:
     def as_dict(self) -> dict[str, Any]:
         """The facts that travel in the manifest."""
         return {
-            "saturation": {split: asdict(counted) for split, counted in self.saturation.items()},
-            "difference": self.difference.model_dump(mode="json"),
+            "saturation": {split: asdict(counted) for split, counted in self.saturation.items()}
         }
 
 
@@ -46,7 +49,7 @@ def exact_form(network: Network, dataset: Dataset) -> ExactForm:
         dataset: the grids are fitted to its training split.
 
     Raises:
-        Disproved: too many numbers of the training or the validation split do not fit on their
+        Inexact: too many numbers of the training or the validation split do not fit on their
             grids, or an answer to the test split is too far from the float32 network's.
     """
     exact = ExactNetwork(network, dataset.train.features)
@@ -55,7 +58,7 @@ def exact_form(network: Network, dataset: Dataset) -> ExactForm:
     counted = {name: share for name, (share, _) in found.items()}
     for name, share in counted.items():
         if name != "test" and share.rate > MOST_SATURATED:
-            raise Disproved(
+            raise Inexact(
                 f"Of the numbers in the exact network, {share.rate:.2g} were cut off at the end of "
                 f"their grid on the {name} split, more than {MOST_SATURATED:g}: its rows lie far "
                 f"outside those of training. Split the rows anew, bound outliers by "
@@ -65,7 +68,7 @@ def exact_form(network: Network, dataset: Dataset) -> ExactForm:
     pair = answers(Answering(network).eval(), rows), answers(exact, rows)
     difference = compare("float32", "exact", "answer", pair, dataset.task)
     if not difference.holds:
-        raise Disproved(
+        raise Inexact(
             f"The exact network is up to {difference.max_abs:.3g} away from the float32 network "
             f"on the test split, more than {difference.bound:.3g}; export with --precision float32."
         )

@@ -54,7 +54,10 @@ class Linear(nn.Module):
 
 
 class Head(Linear):
-    """A `Linear` that gives each row its own line again. Shape: ``[width, n]`` → ``[n, n_units]``."""
+    """A `Linear` that gives each row its own line again.
+
+    Shape: ``[width, n]`` → ``[n, n_units]``.
+    """
 
     def forward(self, columns: Tensor) -> Tensor:
         """Sums of ``[width, n]``."""

@@ -43,7 +43,7 @@ def write_page(manifest: Manifest, certificate: Certificate, fit: Fit, dataset: 
     settings = (manifest.training or {}).get("configuration", {})
     return _TEMPLATES.get_template("page.html").render(
         manifest=manifest,
-        what=tables.what_it_does(manifest),
+        what=f"{tables.what_it_does(manifest)} {tables.arithmetic(manifest)}",
         labels=shown,
         more_labels=more,
         source=source,

@@ -79,6 +79,14 @@ def what_it_does(manifest: Manifest) -> str:
     )
 
 
+def arithmetic(manifest: Manifest) -> str:
+    """The precision, and why it is not the exact one where that was refused."""
+    if manifest.precision == "exact":
+        return "Computes in exact precision: the same bits on every processor."
+    why = (manifest.training or {}).get("inexact")
+    return f"Computes in float32. {line(why)}" if why else "Computes in float32."
+
+
 def labels(manifest: Manifest) -> tuple[tuple[str, ...], int]:
     """The first class labels, and how many more there are."""
     every = manifest.classes or ()

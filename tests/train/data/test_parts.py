@@ -76,17 +76,21 @@ def test_later_rows_are_tested_and_equal_times_stay_together(times):
 
 
 @pytest.mark.parametrize(
-    ("split", "tested", "expected"),
+    ("split", "rows", "tested", "expected"),
     [
-        ("60/20/20", False, (0.6, 0.2, 0.2)),
-        ("64/16/20", False, (0.64, 0.16, 0.2)),
-        ("8/1/1", False, (0.8, 0.1, 0.1)),
-        ("60/20/20", True, (0.8, 0.2, 0.0)),
-        ("90/10", True, (0.9, 0.1, 0.0)),
+        ("60/20/20", 100_000, False, (0.6, 0.2, 0.2)),
+        ("64/16/20", 100, False, (0.64, 0.16, 0.2)),
+        ("8/1/1", 100, False, (0.8, 0.1, 0.1)),
+        ("60/20/20", 100, True, (0.8, 0.2, 0.0)),
+        ("90/10", 100, True, (0.9, 0.1, 0.0)),
+        ("auto", 100, False, (0.6, 0.2, 0.2)),
+        ("auto", 100, True, (0.8, 0.2, 0.0)),
+        ("auto", 60_000, False, (0.7, 0.1, 0.2)),
+        ("auto", 60_000, True, (0.9, 0.1, 0.0)),
     ],
 )
-def test_shares_are_read(split, tested, expected):
-    shares = Shares.of(split, tested=tested)
+def test_shares_are_read(split, rows, tested, expected):
+    shares = Shares.of(split, rows, tested=tested)
     assert (shares.train, shares.validation, shares.test) == pytest.approx(expected)
 
 

@@ -20,6 +20,7 @@ from lockstep.artifact.folder import open_artifact
 from lockstep.artifact.golden import Golden
 from lockstep.engine.engine import open_artifact_engine, open_engine
 from lockstep.errors import Disproved
+from lockstep.proof.certificate import Certificate
 from lockstep.proof.claims import claims
 from lockstep.proof.load import prove_at_load
 from lockstep.proof.verify import verify
@@ -115,7 +116,9 @@ def test_an_exact_artifact_says_so_and_its_forms_are_no_ulp_apart(models):
     assert {parity.max_ulp for parity in found.certificate.parity} == {0}
     facts = sealed.manifest.training
     assert all(p["max_ulp"] == 0 for of in facts["parity"] for p in of["parity"])
-    assert facts["exact"]["difference"]["max_abs"] <= 1e-5
+    sealed_certificate = Certificate.from_bytes(sealed.read("certificate.json"))
+    assert 0 < sealed_certificate.difference.max_abs <= 1e-5
+    assert sealed_certificate.difference.rows == facts["rows"]["test"]
     assert facts["exact"]["saturation"]["train"]["cut"] == 0
 
 
@@ -168,6 +171,22 @@ def test_an_export_in_which_too_much_is_cut_off_is_refused(fitted, tmp_path, mon
     with pytest.raises(Disproved, match="were cut off at the end of their grid on the train split"):
         write(in_precision(trained, "exact"), dataset, metrics, tmp_path, "digits")
     assert not list(tmp_path.iterdir())
+
+
+def test_where_nobody_chose_a_refused_exact_form_gives_way_to_float32_and_why_is_said(
+    fitted, tmp_path, monkeypatch
+):
+    trained, dataset = fitted
+    metrics = evaluate(trained.network, dataset.test)
+    exact, _ = write(in_precision(trained, "auto"), dataset, metrics, tmp_path, "digits")
+    assert exact.manifest.precision == "exact"
+    monkeypatch.setattr(form, "MOST_SATURATED", -1.0)
+    sealed, certificate = write(in_precision(trained, "auto"), dataset, metrics, tmp_path, "digits")
+    assert (sealed.manifest.precision, certificate.difference) == ("float32", None)
+    why = sealed.manifest.training["inexact"]
+    assert "were cut off at the end of their grid" in why
+    assert "were cut off at the end of their grid" in sealed.read("card.md").decode()
+    assert verify(sealed.path).holds
 
 
 @pytest.mark.parametrize("engine", ["onnx", "torchscript"])

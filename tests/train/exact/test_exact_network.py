@@ -14,9 +14,9 @@ from lockstep.engine import torchscript
 from lockstep.proof.exact import exactness
 from train.exact.answer import FARTHEST_LOGIT, LOGIT_BITS, Softmax
 from train.exact.network import ExactNetwork, answers, saturation
-from train.export import to_onnx
 from train.network.ensemble import Ensemble
 from train.network.network import Answering
+from train.onnx_file import to_onnx
 
 OUTPUT = "probabilities"
 OUTPUTS = (Tensor(name=OUTPUT, datatype="FP32", shape=(-1, 3)),)

@@ -16,8 +16,8 @@ from lockstep.proof.audit_torchscript import audit_torchscript
 from lockstep.proof.behaviour import check_batch_invariance
 from lockstep.proof.parity import compare
 from lockstep.proof.rows import row_independence
-from train.export import to_onnx
 from train.network.network import Answering
+from train.onnx_file import to_onnx
 
 OUTPUT = "answer"
 OUTPUTS = (Tensor(name=OUTPUT, datatype="FP32", shape=(-1, 3)),)
