@@ -38,6 +38,10 @@ COMPANY_REMEMBERED_S = 0.1
 LEAST_PIECE_ROWS = 8
 # A run in a thread costs about 0.1 ms more, and keeps the event loop free meanwhile.
 THREAD_ABOVE_S = 1e-3
+# So many runs wait for the thread at most, where only large items are there and a run is shorter
+# than this: the thread then goes from one to the next without asking the event loop.
+MOST_IN_THREAD = 4
+AHEAD_BELOW_S = 3e-3
 
 
 class Waiter(Protocol):
@@ -83,8 +87,10 @@ class Item:
         features: float32 ``[n, ...]``.
         waiter: for its own rows.
         deadline: by the monotonic clock, in seconds.
-        begun: rows that have been run.
-        pieces: the outputs of those rows.
+        begun: rows that have been given to a run.
+        pieces: the outputs of those that have come back.
+        finished: rows that have come back.
+        is_settled: whether its waiter has an error already.
     """
 
     features: FeatureArray
@@ -92,6 +98,8 @@ class Item:
     deadline: float
     begun: int = 0
     pieces: list[Rows] = field(default_factory=list)
+    finished: int = 0
+    is_settled: bool = False
 
 
 class Piece(NamedTuple):
@@ -113,7 +121,7 @@ class Batcher:
 
     A short run takes place in the event loop: that costs least. A run that is expected to take
     longer than ``THREAD_ABOVE_S`` takes place in a thread, and the event loop goes on reading and
-    answering.
+    answering. While only large items wait, the thread is given the next run before it asks for it.
     """
 
     def __init__(
@@ -136,7 +144,8 @@ class Batcher:
         self._queue: deque[Item] = deque()
         self._queued_rows = 0
         self._rows_per_s = 0.0
-        self._busy = False
+        self._turn_is_due = False
+        self._in_thread = 0
         self._closed = False
         self._company_until = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -176,14 +185,12 @@ class Batcher:
         rows = len(features)
         self._admit(rows)
         now = monotonic()
-        if rows <= self._small_rows and (self._queue or self._busy):
+        if rows <= self._small_rows and (self._queue or self._in_thread):
             self._company_until = now + COMPANY_REMEMBERED_S
         self._queue.append(Item(features, waiter, now + timeout_s))
         self._queued_rows += rows
-        if not self._busy:
-            self._busy = True
-            loop = self._running_loop()
-            loop.call_soon(self._turn, loop)
+        if not self._turn_is_due:
+            self._schedule(self._running_loop())
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         loop = self._loop
@@ -220,34 +227,42 @@ class Batcher:
                 retry_after_s,
             )
 
+    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let there be a turn, if anything waits and a run may begin or wait for the thread."""
+        if self._queue and (not self._in_thread or self._may_run_ahead()):
+            self._turn_is_due = True
+            loop.call_soon(self._turn, loop)
+
+    def _may_run_ahead(self) -> bool:
+        if self._in_thread >= MOST_IN_THREAD or monotonic() <= self._company_until:
+            return False
+        return self._cost.of(self._max_batch_rows) < AHEAD_BELOW_S
+
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
         """Run one batch; what still waits has its turn after the network was read again."""
+        self._turn_is_due = False
         pieces = self._gather()
-        if not pieces:
-            self._next(loop)
-        elif not self._is_long(pieces):
-            try:
+        try:
+            if pieces and (self._in_thread or self._is_long(pieces)):
+                running = loop.run_in_executor(self._thread, self._run_together, pieces)
+                running.add_done_callback(lambda done: self._after(loop, done))
+                self._in_thread += 1
+            elif pieces:
                 self._give(self._run_together(pieces))
-            finally:
-                self._next(loop)
-        else:
-            running = loop.run_in_executor(self._thread, self._run_together, pieces)
-            running.add_done_callback(lambda done: self._after(loop, done))
+        finally:
+            self._schedule(loop)
 
     def _is_long(self, pieces: list[Piece]) -> bool:
         return self._cost.of(sum(len(piece.rows) for piece in pieces)) > THREAD_ABOVE_S
 
     def _after(self, loop: asyncio.AbstractEventLoop, done: asyncio.Future[list[Outcome]]) -> None:
         """Give what the thread has run."""
+        self._in_thread -= 1
         try:
             self._give(done.result())
         finally:
-            self._next(loop)
-
-    def _next(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._busy = bool(self._queue)
-        if self._busy:
-            loop.call_soon(self._turn, loop)
+            if not self._turn_is_due:
+                self._schedule(loop)
 
     def _gather(self) -> list[Piece]:
         """Rows for one run, in order of arrival; an item that is larger goes to the end again."""
@@ -290,6 +305,7 @@ class Batcher:
     def _fail(self, item: Item, error: Exception) -> None:
         self._queued_rows -= len(item.features) - item.begun
         item.begun = len(item.features)
+        item.is_settled = True
         item.waiter.take(error)
 
     def _run_together(self, pieces: list[Piece]) -> list[Outcome]:
@@ -328,16 +344,19 @@ class Batcher:
         return outputs
 
     def _give(self, outcomes: list[Outcome]) -> None:
-        for (item, _), result in outcomes:
+        for (item, rows), result in outcomes:
+            if item.is_settled:  # an earlier piece of it failed while this one was on its way
+                continue
             if isinstance(result, Exception):
                 if item.begun < len(item.features):
                     self._queue.remove(item)
                 self._fail(item, result)
                 continue
-            if item.begun == len(item.features) and not item.pieces:
+            if rows is item.features:
                 item.waiter.take(result)
                 continue
             item.pieces.append(result)
-            if item.begun == len(item.features) and not item.waiter.is_gone:
+            item.finished += len(rows)
+            if item.finished == len(item.features) and not item.waiter.is_gone:
                 whole = tuple(np.concatenate(parts) for parts in zip(*item.pieces, strict=True))
                 item.waiter.take(whole)

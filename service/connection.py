@@ -12,6 +12,10 @@ from service.exchange import Exchange, Shortcuts
 from service.problems import NO_HTTP, problem_body
 from service.transport import JoinedWrites
 
+# So much of a body is taken before the others have their turn: what a connection has to read is
+# else read to its end, and the memory for it may take the system milliseconds a megabyte.
+TURN_BYTES = 2**18
+
 
 class Connection(HttpToolsProtocol):
     """Uvicorn's connection, with shortcuts, and answers in one write.
@@ -31,6 +35,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(**uvicorn)
         self._shortcuts = shortcuts
         self._exchange: Exchange | None = None
+        self._unbroken_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Write through a transport that holds heads back."""
@@ -76,8 +81,22 @@ class Connection(HttpToolsProtocol):
         """Hand a part of the body on."""
         if isinstance(self.cycle, Exchange):
             self.cycle.receive(body)
+            self._unbroken_bytes += len(body)
+            if self._unbroken_bytes >= TURN_BYTES:
+                self._pause()
         else:
             super().on_body(body)
+
+    def _pause(self) -> None:
+        """Read on in the loop's next turn."""
+        self._unbroken_bytes = 0
+        if not self.flow.read_paused:
+            self.flow.pause_reading()
+            self.loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
 
     def on_message_complete(self) -> None:
         """Ask, where the request took the shortcut."""

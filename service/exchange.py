@@ -209,15 +209,25 @@ class Exchange:
         return self.disconnected
 
     def take(self, result: Rows | Exception) -> None:
-        """Answer with the rows, or with the reason why there are none."""
-        if isinstance(result, Exception):
-            self._send(refusal(result, self._request_id))
+        """Answer with the rows, or with the reason why there are none.
+
+        The answer to a large body is written in a thread, which lets go of the body too.
+        """
+        if self._length < LARGE_BYTES or isinstance(result, Exception):
+            self._send(self._answer(result))
             return
+        loop = asyncio.get_running_loop()
+        writing = loop.run_in_executor(None, self._answer, result)
+        writing.add_done_callback(lambda done: self._send(done.result()))
+
+    def _answer(self, result: Rows | Exception) -> Answer:
+        self._body = b""
+        if isinstance(result, Exception):
+            return refusal(result, self._request_id)
         try:
-            answer = self._write(result)
+            return self._write(result)
         except Exception as error:  # noqa: BLE001 - the last line: no internals, no silence
-            answer = refusal(error, self._request_id)
-        self._send(answer)
+            return refusal(error, self._request_id)
 
     def left(self) -> None:
         """Count a request whose client left before it was answered."""

@@ -10,13 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockstep.errors import EngineFailure
-from service.batching import Batcher
+from service.batching import AHEAD_BELOW_S, MOST_IN_THREAD, THREAD_ABOVE_S, Batcher
 from service.errors import DeadlineExceeded, NotServing, QueueFull
 from service.run_cost import RunCost, measure_cost
 from service.telemetry import RunMetrics, Telemetry
 
 LONG_S = 60.0
 PATIENCE_S = 5.0
+IN_THREAD_S = (THREAD_ABOVE_S + AHEAD_BELOW_S) / 2
+"""A run of this length takes place in the thread, and the next one may wait for the thread."""
 
 
 class Doubling:
@@ -59,7 +61,7 @@ def batcher(run, max_batch_rows=8, max_queue_rows=1000, telemetry=None, *, in_th
         metrics,
         max_batch_rows=max_batch_rows,
         max_queue_rows=max_queue_rows,
-        cost=RunCost(1.0 if in_thread else 0.0, 0.0),
+        cost=RunCost(IN_THREAD_S if in_thread else 0.0, 0.0),
     )
 
 
@@ -309,6 +311,38 @@ def test_a_large_request_does_not_starve_small_ones():
     run(scenario())
     assert order[-1] == "large"
     assert len(engine.runs) == -(-410 // 8)
+
+
+def test_the_thread_goes_from_one_large_run_to_the_next_without_the_event_loop():
+    engine = Doubling()
+    subject = batcher(engine, max_batch_rows=16, in_thread=True)
+
+    async def blocked():
+        answer = subject.submit(rows(*range(160)), LONG_S)
+        for _ in range(MOST_IN_THREAD):
+            await asyncio.sleep(0)
+        time.sleep(0.2)  # noqa: ASYNC251 - the loop is to be blocked
+        ran = len(engine.runs)
+        return ran, await answer
+
+    ran, answer = run(blocked())
+    assert ran == MOST_IN_THREAD
+    assert_own(rows(*range(160)), answer)
+
+
+@pytest.mark.parametrize("place", [0, 40, 159])
+def test_a_large_request_whose_piece_fails_gets_one_error_while_others_are_on_their_way(place):
+    engine = Failing(EngineFailure("bad"))
+    subject = batcher(engine, max_batch_rows=16, in_thread=True)
+    bad, good = rows(*range(160)), rows(*range(160))
+    bad[place] = -1
+
+    async def both():
+        return await gathered(subject, [bad, good])
+
+    failed, answered = run(both())
+    assert isinstance(failed, EngineFailure)
+    assert_own(good, answered)
 
 
 def test_small_requests_do_not_starve_a_large_one():
