@@ -477,7 +477,7 @@ def predict(
     table: Annotated[
         Path,
         typer.Argument(
-            metavar="TABLE", help="A .csv, .parquet, .arrow or .npy file; - is CSV on stdin."
+            metavar="TABLE", help="A CSV, Parquet, Arrow or .npy file; - is CSV on stdin."
         ),
     ],
     output: Annotated[

@@ -28,7 +28,10 @@ from lockstep.errors import (
 
 CHUNK_ROWS = 4096
 STANDARD_INPUT = Path("/dev/stdin")
-SUFFIXES = (".csv", ".parquet", ".arrow", ".npy")
+DELIMITED = (".csv", ".tsv", ".tab", ".psv", ".txt", ".data", ".test")
+PARQUET = (".parquet", ".pq")
+ARROW = (".arrow", ".feather", ".ipc")
+TENSOR = ".npy"
 SEPARATORS = (",", ";", "\t", "|")
 
 Note = Callable[[str], None]
@@ -53,7 +56,8 @@ def read_features(
     """Read a table, a chunk at a time, as the features that the network sees.
 
     Args:
-        path: ``.csv``, ``.parquet``, ``.arrow`` or ``.npy``; ``-`` is CSV on standard input.
+        path: CSV, Parquet or Arrow by the names of ``lockstep train``, or ``.npy``; ``-`` is CSV on
+            standard input.
         manifest: of the network that is to score it.
         header: whether the first line of a CSV file names its columns.
         note: is told, in a sentence, of columns that are passed over.
@@ -70,12 +74,13 @@ def read_features(
     """
     piped = path == Path("-")
     path = STANDARD_INPUT if piped else path
-    suffix = ".csv" if piped else path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise InvalidSetting(f"Expected a table that ends in {', '.join(SUFFIXES)}, got {path}.")
+    suffix = DELIMITED[0] if piped else path.suffix.lower()
+    known = (*DELIMITED, *PARQUET, *ARROW, TENSOR)
+    if suffix not in known:
+        raise InvalidSetting(f"Expected a table that ends in {', '.join(known)}, got {path}.")
     if not piped and not path.is_file():
         raise NotFound(f"There is no table {path}.")
-    if suffix == ".npy":
+    if suffix == TENSOR:
         yield from _read_tensor(path, manifest)
         return
     if not manifest.columns:
@@ -83,8 +88,8 @@ def read_features(
             f"{manifest.name} answers instances of shape {list(manifest.instance_shape)}, which "
             f"have no columns; give them as one .npy tensor instead of {path}."
         )
-    read = _read_csv if suffix == ".csv" else _read_frame
-    place = "line" if suffix == ".csv" else "row"
+    read = _read_csv if suffix in DELIMITED else _read_frame
+    place = "line" if suffix in DELIMITED else "row"
     empty = True
     for chunk in read(path, manifest.columns, header, note):
         empty = False
@@ -211,7 +216,7 @@ def _read_frame(path: Path, columns: Sequence[Column], header: bool, note: Note)
             f"Reading {path} needs polars, which is not installed; install lockstep[tables], or "
             f"give the table as CSV."
         ) from error
-    read = polars.read_parquet if path.suffix.lower() == ".parquet" else polars.read_ipc
+    read = polars.read_parquet if path.suffix.lower() in PARQUET else polars.read_ipc
     try:
         # Opened here, so that polars never takes the name for a pattern or an address.
         with path.open("rb") as file:

@@ -9,8 +9,9 @@ from pathlib import Path
 from lockstep.artifact.folder import check_writable
 from lockstep.artifact.manifest import NAME_PATTERN
 from lockstep.errors import InvalidSetting
+from lockstep.table import ARROW, DELIMITED, PARQUET
 
-SOURCE_SUFFIXES = (".gz", ".csv", ".tsv", ".txt", ".data", ".parquet", ".arrow", ".feather", ".npz")
+SOURCE_SUFFIXES = (".gz", *DELIMITED, *PARQUET, *ARROW, ".npz")
 
 
 @dataclass(frozen=True)

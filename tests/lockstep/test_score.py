@@ -79,15 +79,20 @@ def test_a_table_gets_the_bits_of_its_rows_one_by_one(artifact, names, rows, tmp
     assert notes == []
 
 
-@pytest.mark.parametrize("kind", ["parquet", "arrow", "npy", "csv without a header"])
+KINDS = ["parquet", "arrow", "feather", "tsv", "npy", "csv without a header"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_table_gets_the_same_answers(artifact, names, rows, tmp_path, kind):
     expected = scored(artifact, write_csv(tmp_path / "t.csv", names, rows), tmp_path)
     frame = pl.DataFrame(rows, schema=names)
     options = {}
     if kind == "parquet":
         frame.write_parquet(table := tmp_path / "t.parquet")
-    elif kind == "arrow":
-        frame.write_ipc(table := tmp_path / "t.arrow")
+    elif kind in {"arrow", "feather"}:
+        frame.write_ipc(table := tmp_path / f"t.{kind}")
+    elif kind == "tsv":
+        frame.write_csv(table := tmp_path / "t.tsv", separator="\t")
     elif kind == "npy":
         np.save(table := tmp_path / "t.npy", rows)
     else:
@@ -319,7 +324,7 @@ def test_a_pickled_tensor_is_not_opened(artifact, tmp_path):
 def test_a_table_that_is_not_there_or_of_no_known_kind_is_refused(artifact, tmp_path):
     with pytest.raises(NotFound, match="There is no table"):
         scored(artifact, tmp_path / "t.csv", tmp_path)
-    with pytest.raises(InvalidSetting, match=r"ends in \.csv, \.parquet, \.arrow, \.npy"):
+    with pytest.raises(InvalidSetting, match=r"ends in \.csv, .*\.parquet, .*\.arrow, .*\.npy"):
         scored(artifact, tmp_path / "t.xlsx", tmp_path)
 
 

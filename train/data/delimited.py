@@ -12,10 +12,9 @@ from typing import NamedTuple, Self
 import polars as pl
 
 from lockstep.errors import InvalidSetting, Unreadable
+from lockstep.table import SEPARATORS
 from train.data.table import Table, is_number
 
-SUFFIXES = (".csv", ".tsv", ".tab", ".psv", ".txt", ".data", ".test")
-SEPARATORS = (",", ";", "\t", "|")
 _SNIFFED_RECORDS = 100
 
 

@@ -7,15 +7,13 @@ from pathlib import Path
 import polars as pl
 
 from lockstep.errors import InvalidSetting, NotFound, Unreadable
+from lockstep.table import ARROW, DELIMITED, PARQUET
 from train.configuration.data import DataConfiguration
-from train.data import delimited
 from train.data.arrays import read_npz
 from train.data.delimited import read_delimited
 from train.data.idx import read_idx_folder
 from train.data.table import Table, numbered
 
-PARQUET = (".parquet", ".pq")
-ARROW = (".arrow", ".feather", ".ipc")
 KINDS = "CSV (.csv, .tsv, .txt, .data), Parquet, Arrow, NPZ, or a folder of IDX files"
 
 
@@ -32,7 +30,7 @@ def read_table(path: Path, configuration: DataConfiguration) -> Table:
     if not path.is_file():
         raise NotFound(f"There is no file {path}; give {KINDS}.")
     suffix = path.suffix.lower()
-    if suffix in delimited.SUFFIXES:
+    if suffix in DELIMITED:
         return read_delimited(path, header=configuration.header, names=configuration.names)
     if suffix in PARQUET or suffix in ARROW:
         return _read_frame(path, parquet=suffix in PARQUET)

@@ -30,6 +30,9 @@ LEAST_REACH = 32.0
 """What a column of the dense matrix may reach at least, in deviations: one that hardly varied in
 training may do so later."""
 
+SAMPLE_ROWS = 65_536
+"""Rows of training at most from which the grids are taken; what others have beyond is counted."""
+
 _SUM_BITS = 30
 _ROWS = 4096
 
@@ -46,7 +49,8 @@ class ExactNetwork(nn.Module):
 
     Args:
         network: fitted; its state is not changed.
-        features: training's rows, from which the grids' ranges are taken, ``[n, n_features]``.
+        features: training's rows, from which the grids' ranges are taken, ``[n, n_features]``; of
+            more than ``SAMPLE_ROWS`` as many, evenly spread.
         headroom: how many times training's largest activation still has a place on the grid.
     """
 
@@ -59,9 +63,11 @@ class ExactNetwork(nn.Module):
         classifies = network.task == "classification"
         divisor = _temperature(network) if isinstance(network, Ensemble) and classifies else 1.0
         bits = LOGIT_BITS if classifies else _SUM_BITS
+        places = np.linspace(0, len(features) - 1, min(len(features), SAMPLE_ROWS)).astype(np.int64)
+        sample = features[places]
         with torch.no_grad():
             self.branches = nn.ModuleList(
-                Branch(group, features, headroom, bits, divisor) for group in groups
+                Branch(group, sample, headroom, bits, divisor) for group in groups
             )
         self.answer: nn.Module = Softmax() if classifies else _prediction(groups, self.branches)
         self.average = Average()
