@@ -18,9 +18,7 @@ import asyncio
 import math
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from time import monotonic
-from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -28,6 +26,7 @@ from lockstep.artifact.columns import FeatureArray
 from lockstep.engine.engine import Rows
 from lockstep.errors import EngineFailure
 from service.errors import DeadlineExceeded, NotServing, QueueFull
+from service.item import FutureWaiter, Item, Outcome, Piece, Waiter
 from service.run_cost import Run, RunCost
 from service.telemetry import RunMetrics
 
@@ -42,78 +41,6 @@ THREAD_ABOVE_S = 1e-3
 # than this: the thread then goes from one to the next without asking the event loop.
 MOST_IN_THREAD = 4
 AHEAD_BELOW_S = 3e-3
-
-
-class Waiter(Protocol):
-    """Who waits for the rows of a request."""
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether nobody waits any more: the rows need not be run."""
-
-    def take(self, result: Rows | Exception) -> None:
-        """Take the outputs, each with the request's rows, or the error that is its own.
-
-        It is called once, in the event loop, and raises nothing.
-        """
-
-
-class FutureWaiter:
-    """A future as a waiter; whoever cancels it is gone."""
-
-    def __init__(self, future: asyncio.Future[Rows]) -> None:
-        self._future = future
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether the future was cancelled."""
-        return self._future.done()
-
-    def take(self, result: Rows | Exception) -> None:
-        """Settle the future."""
-        if self._future.done():
-            return
-        if isinstance(result, Exception):
-            self._future.set_exception(result)
-        else:
-            self._future.set_result(result)
-
-
-@dataclass(slots=True, eq=False)
-class Item:
-    """One request on its way through the engine.
-
-    Attributes:
-        features: float32 ``[n, ...]``.
-        waiter: for its own rows.
-        deadline: by the monotonic clock, in seconds.
-        begun: rows that have been given to a run.
-        pieces: the outputs of those that have come back.
-        finished: rows that have come back.
-        is_settled: whether its waiter has an error already.
-    """
-
-    features: FeatureArray
-    waiter: Waiter
-    deadline: float
-    begun: int = 0
-    pieces: list[Rows] = field(default_factory=list)
-    finished: int = 0
-    is_settled: bool = False
-
-
-class Piece(NamedTuple):
-    """The rows of an item that take part in one run."""
-
-    item: Item
-    rows: FeatureArray
-
-
-class Outcome(NamedTuple):
-    """What a run gave to a piece: its rows, or the error that is its own."""
-
-    piece: Piece
-    result: Rows | Exception
 
 
 class Batcher:
