@@ -47,6 +47,7 @@ class Connection(HttpToolsProtocol):
         """Let the rows of a client that has left leave the queue."""
         if self._exchange is not None and not self._exchange.response_complete:
             self._exchange.left()
+        self._exchange = None
         super().connection_lost(exc)
 
     def on_headers_complete(self) -> None:

@@ -230,8 +230,9 @@ class Exchange:
             return refusal(error, self._request_id)
 
     def left(self) -> None:
-        """Count a request whose client left before it was answered."""
+        """Count a request whose client left before it was answered, and let go of its body."""
         self.disconnected = True
+        self._body = b""
         self._observe(CLIENT_LEFT)
 
     def _send(self, answer: Answer) -> None:

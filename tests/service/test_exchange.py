@@ -352,6 +352,23 @@ def test_rows_that_nobody_waits_for_are_not_run(models, rows, monkeypatch):
     assert staying.written.startswith(b"HTTP/1.1 200 OK\r\n")
 
 
+@pytest.mark.parametrize("leaves", [True, False])
+def test_a_body_is_held_no_longer_than_it_is_needed(models, rows, leaves):
+    app = create_app(Settings(models=models))
+
+    async def asked():
+        made = exchange(app, rows, Socket())
+        assert made._body
+        made.ask(asyncio.get_running_loop())
+        if leaves:
+            made.left()
+        while not (leaves or made.response_complete):
+            await asyncio.sleep(0)
+        return made._body
+
+    assert asyncio.run(asked()) == b""
+
+
 def test_a_path_has_a_shortcut_only_where_its_version_is_served(app):
     assert isinstance(app.shortcuts, Shortcuts)
     paths = set(app.shortcuts.paths)
