@@ -222,7 +222,7 @@ class Batcher:
 
     def _is_wanted(self, item: Item, now: float) -> bool:
         if item.waiter.is_gone:
-            self._queued_rows -= len(item.features) - item.begun
+            self._leave(item)
             return False
         if now > item.deadline:
             self._fail(item, DeadlineExceeded("The deadline passed before the rows could be run."))
@@ -230,10 +230,14 @@ class Batcher:
         return True
 
     def _fail(self, item: Item, error: Exception) -> None:
+        self._leave(item)
+        item.waiter.take(error)
+
+    def _leave(self, item: Item) -> None:
+        """Take what has not begun of an item out of the count; what is on its way is not given."""
         self._queued_rows -= len(item.features) - item.begun
         item.begun = len(item.features)
         item.is_settled = True
-        item.waiter.take(error)
 
     def _run_together(self, pieces: list[Piece]) -> list[Outcome]:
         """Run pieces as one batch; where that fails, each by itself."""

@@ -201,7 +201,11 @@ class Exchange:
             features, timeout_s, self._write = read()
             self._shortcut.served.batcher.enqueue(features, timeout_s, self)
         except Exception as error:  # noqa: BLE001 - the last line: no internals, no silence
+            self._body = b""
             self._send(refusal(error, self._request_id))
+            # A body that was read in a thread hangs in a cycle of the error, its traceback and
+            # the thread's future, which the garbage collector would find late.
+            error.__traceback__ = None
 
     @property
     def is_gone(self) -> bool:

@@ -56,7 +56,7 @@ class Item:
         begun: rows that have been given to a run.
         pieces: the outputs of those that have come back.
         finished: rows that have come back.
-        is_settled: whether its waiter has an error already.
+        is_settled: whether its waiter has an error already, or is gone.
     """
 
     features: FeatureArray

@@ -146,6 +146,8 @@ class LockstepEstimator(Parameters):
             artifact, _ = export(
                 self.fit_, dataset, metrics, models=Path(models), name=name, version=version
             )
+        if why := (artifact.manifest.training or {}).get("inexact"):
+            warnings.warn(f"Exported in float32. {why}", stacklevel=2)
         return artifact
 
     def __sklearn_tags__(self) -> Tags:

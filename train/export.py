@@ -133,7 +133,7 @@ def _exact_form(fit: Fit, dataset: Dataset) -> ExactForm | Inexact | None:
             return exact_form(_detached(fit.network), dataset)
     except Inexact as error:
         if choice == "exact":
-            raise
+            raise Inexact(f"{error} Or export with --precision float32.") from error
         return error
 
 

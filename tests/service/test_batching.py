@@ -345,6 +345,26 @@ def test_a_large_request_whose_piece_fails_gets_one_error_while_others_are_on_th
     assert_own(good, answered)
 
 
+def test_a_large_request_that_is_given_up_while_its_pieces_fail_harms_nobody():
+    engine = Failing(EngineFailure("bad"))
+    subject = batcher(engine, max_batch_rows=16, in_thread=True)
+    unheard = []
+
+    async def all_three():
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: unheard.append(context))
+        leaving = subject.submit(np.full((160, 1), -1, np.float32), LONG_S)
+        staying = asyncio.ensure_future(gathered(subject, [rows(*range(40)), rows(7)]))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        return await staying
+
+    large, single = run(all_three())
+    assert_own(rows(*range(40)), large)
+    assert_own(rows(7), single)
+    assert unheard == []
+
+
 def test_small_requests_do_not_starve_a_large_one():
     async def scenario():
         subject = batcher(Doubling())

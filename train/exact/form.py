@@ -61,15 +61,21 @@ def exact_form(network: Network, dataset: Dataset) -> ExactForm:
             raise Inexact(
                 f"Of the numbers in the exact network, {share.rate:.2g} were cut off at the end of "
                 f"their grid on the {name} split, more than {MOST_SATURATED:g}: its rows lie far "
-                f"outside those of training. Split the rows anew, bound outliers by "
-                f'preprocessing.numeric = "robust", or export with --precision float32.'
+                f"outside those of training. Split the rows anew, or bound outliers by "
+                f'preprocessing.numeric = "robust".'
             )
     rows = dataset.test.features[~found["test"][1]]
+    if not len(rows):
+        raise Inexact(
+            f"Of the {len(dataset.test)} rows of the test split none lies within the grids of the "
+            "exact network: they are far outside those of training, and there is none by which it "
+            "could be compared with the float32 network."
+        )
     pair = answers(Answering(network).eval(), rows), answers(exact, rows)
     difference = compare("float32", "exact", "answer", pair, dataset.task)
     if not difference.holds:
         raise Inexact(
             f"The exact network is up to {difference.max_abs:.3g} away from the float32 network "
-            f"on the test split, more than {difference.bound:.3g}; export with --precision float32."
+            f"on the test split, more than {difference.bound:.3g}."
         )
     return ExactForm(exact, counted, difference)

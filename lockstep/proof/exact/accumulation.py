@@ -7,7 +7,7 @@ import numpy as np
 from lockstep.proof.exact.arithmetic import same_type
 from lockstep.proof.exact.layout import moved
 from lockstep.proof.exact.site import Accumulation, Site
-from lockstep.proof.exact.value import Array, Broken, Value, grid_of, room
+from lockstep.proof.exact.value import FINEST, Array, Broken, Value, grid_of, limit, room
 
 
 def matrix_product(site: Site) -> Value:
@@ -95,10 +95,12 @@ def _grids(bias: Array) -> Array:
 def _summed(
     site: Site, entering: Value, bounds: tuple[Array, Array], size: Array, grids: Array
 ) -> Value:
+    if bool((grids < FINEST[entering.precision]).any()):
+        raise Broken(f"its products may be finer than the smallest number of {entering.dtype}")
     spare = room(size, grids, entering.precision)
     units = spare.reshape(-1)
     tightest = int(units.argmin())
-    if not bool((size < np.ldexp(1.0, np.minimum(entering.precision + grids, 1023))).all()):
+    if not bool((size < limit(grids, entering.precision)).all()):
         raise Broken(
             f"its largest partial sum takes {entering.precision - units[tightest]:.2f} bits, and "
             f"the significand of {entering.dtype} has {entering.precision}",

@@ -80,6 +80,10 @@ def _whole(value: Value, size: Array, grid: int) -> bool:
     return fits(size, grid, value.precision)
 
 
+def _in_range(value: Value, size: Array) -> bool:
+    return value.floating and bool((size <= np.finfo(value.dtype).max).all())
+
+
 def multiply(site: Site) -> Value:
     """``Mul``: exact where the digits of both factors have room, else rounded once."""
     left, right = site.operands(2)
@@ -96,10 +100,14 @@ def multiply(site: Site) -> Value:
     grid = None
     if left.grid is not None and right.grid is not None:
         grid = left.grid + right.grid
-        room = _whole(left, size, grid) or (scaled and bool(np.isfinite(size).all()))
+        room = _whole(left, size, grid) or (scaled and _in_range(left, size))
         grid = grid if room and grid >= _FINEST_PRODUCT else None
     if grid is None and not left.floating:
         raise Broken("its whole numbers may wrap around")
+    if accumulated and grid is None:
+        raise Broken(
+            "it scales a sum beyond the range of its type, where the factor's place matters"
+        )
     low, high = _corners(np.multiply, left, right)
     return _made(
         (low, high),

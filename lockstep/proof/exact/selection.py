@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import reduce
+from typing import Any
 
 import numpy as np
 
@@ -44,12 +45,22 @@ def _extreme(values: list[Value], which: str) -> Value:
     high = reduce(function, [value.high for value in values])
     zeros = sum(value.may_be_zero().astype(int) for value in values) > 1
     unsure = any(value.zero for value in values) or bool(np.any(zeros))
+    bounded = any(value.constant and value.finite for value in values)
     return Value(
         low,
         high,
         grid=common_grid(*(value.grid for value in values)),
         zero=unsure and bool(((low <= 0) & (high >= 0)).any()),
+        **({} if bounded else _inherited(*values)),
     )
+
+
+def _inherited(*values: Value) -> dict[str, Any]:
+    """What a choice among numbers keeps of how they were made: nothing has rounded them since."""
+    accumulated = any(value.accumulated for value in values)
+    reach = reduce(np.maximum, [value.size for value in values]) if accumulated else None
+    product = any(value.product for value in values)
+    return {"reach": reach, "product": product, "accumulated": accumulated}
 
 
 def where(site: Site) -> Value:
@@ -68,6 +79,7 @@ def where(site: Site) -> Value:
         grid=common_grid(chosen.grid, other.grid),
         nan=chosen.nan or (other.nan and replaced != "nan"),
         zero=chosen.zero or (other.zero and replaced != "zero"),
+        **_inherited(chosen, other),
     )
 
 

@@ -13,8 +13,12 @@ Array = NDArray[Any]
 PRECISION: Final = {np.dtype(np.float64): 53, np.dtype(np.float32): 24}
 """Bits of the significand, by type."""
 
+FINEST: Final = {53: -1074, 24: -149}
+"""Exponent of the smallest number, by the bits of the significand."""
+
+_HIGHEST: Final = {53: 1023, 24: 127}
+
 _TYPES = frozenset(map(np.dtype, (np.float64, np.float32, np.int64, np.int32, np.bool_)))
-_FINEST = -1074
 _COARSEST = 512
 
 
@@ -155,7 +159,7 @@ def grid_of(array: Array, axis: int | None = None) -> Any:
 def common_grid(*grids: int | None) -> int | None:
     """The grid on which the numbers of several grids lie; None where one of them is unknown."""
     known = [grid for grid in grids if grid is not None]
-    return max(min(known), _FINEST) if len(known) == len(grids) else None
+    return max(min(known), FINEST[53]) if len(known) == len(grids) else None
 
 
 def room(size: Array, grid: Any, precision: int) -> Array:
@@ -175,4 +179,14 @@ def room(size: Array, grid: Any, precision: int) -> Array:
 
 def fits(size: Array, grid: int, precision: int) -> bool:
     """Whether numbers of a size on a grid are all floats of a precision."""
-    return bool((size < np.ldexp(1.0, precision + grid)).all())
+    return bool((size < limit(grid, precision)).all())
+
+
+def limit(grid: Any, precision: int) -> Any:
+    """Below which size every number on a grid is a float of a precision: by its digits, its range.
+
+    Args:
+        grid: exponents.
+        precision: bits of the significand.
+    """
+    return np.ldexp(1.0, np.minimum(precision + grid, _HIGHEST[precision]))

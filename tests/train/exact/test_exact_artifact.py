@@ -189,6 +189,18 @@ def test_where_nobody_chose_a_refused_exact_form_gives_way_to_float32_and_why_is
     assert verify(sealed.path).holds
 
 
+def test_a_test_split_that_lies_beyond_every_grid_gives_way_to_float32(fitted, tmp_path):
+    trained, dataset = fitted
+    far = dataclasses.replace(dataset.test, features=dataset.test.features * np.float32(1e9) + 1e9)
+    dataset = dataclasses.replace(dataset, test=far)
+    metrics = evaluate(trained.network, dataset.test)
+    sealed, _ = write(in_precision(trained, "auto"), dataset, metrics, tmp_path, "digits")
+    assert "none lies within the grids" in sealed.manifest.training["inexact"]
+    with pytest.raises(Disproved, match="Or export with --precision float32"):
+        write(in_precision(trained, "exact"), dataset, metrics, tmp_path, "again")
+    assert not (tmp_path / "again").exists()
+
+
 @pytest.mark.parametrize("engine", ["onnx", "torchscript"])
 def test_no_batch_size_and_no_thread_changes_a_bit(models, engine):
     sealed = open_artifact(models / "exact" / "1")

@@ -186,6 +186,64 @@ def test_a_weight_that_a_caller_may_replace_is_no_constant():
     assert found.verdict == "broken"
 
 
+CHOSEN = [*GRID[:3], "positive = Greater(there, zero)", "chosen = Where(positive, one, three)"]
+
+
+@pytest.mark.parametrize(
+    "product",
+    [
+        ["s = MatMul(chosen, weight)", "y0 = Identity(s)"],
+        ["t = Transpose(chosen)", "s = MatMul(flipped, t)", "y0 = Transpose(s)"],
+    ],
+)
+def test_products_finer_than_the_smallest_number_break_it(product):
+    weight = np.full((3, 2), 2.0**-477)
+    known = constants(weight=weight, one=2.0**-600, three=3 * 2.0**-600)
+    found = exactness(graph([*CHOSEN, *product, "answer = Abs(y0)", END], known))
+    assert (found.verdict, found.node) == ("broken", "s")
+    assert "finer than the smallest number" in found.reason
+
+
+def test_a_sum_of_float32_that_overflows_breaks_it():
+    nodes = [
+        "absent = IsNaN(x)",
+        "there = Where(absent, zero, x)",
+        "whole = Round(there)",
+        "inside = Clip(whole, least, most)",
+        "sums = MatMul(inside, weight)",
+        "y = Abs(sums)",
+    ]
+    known = constants(weight=np.ldexp([[1.0], [1.0], [-1.0]], 124), most=8.0)
+    found = exactness(graph(nodes, {name: np.float32(value) for name, value in known.items()}))
+    assert (found.verdict, found.node) == ("broken", "sums")
+
+
+def test_a_sum_that_is_scaled_out_of_range_and_back_breaks_it():
+    scaled = ["sums = MatMul(inside, weight)", "far = Mul(sums, up)", "near = Mul(far, down)"]
+    nodes = [*GRID, *scaled, "answer = Abs(near)", END]
+    weight = np.full((3, 2), 2.0**500)
+    for up, verdict in ((2.0**600, "broken"), (2.0**20, "exact")):
+        known = constants(weight=weight, up=up, down=2.0**-520)
+        found = exactness(graph(nodes, known))
+        assert found.verdict == verdict, found.reason
+
+
+@pytest.mark.parametrize(
+    "choice", ["Where(yes, product, zero)", "Max(product)", "Max(product, product)"]
+)
+def test_a_choice_does_not_make_a_rounded_product_a_term(choice):
+    added = ["product = Mul(there, third)", f"same = {choice}", "answer = Add(same, one)"]
+    known = constants(third=1 / 3, one=1.0) | {"yes": np.array([True])}
+    found = exactness(graph([*GRID, "bare = Identity(inside)", *added, END], known))
+    assert (found.verdict, found.node) == ("broken", "answer")
+
+
+def test_a_choice_does_not_make_a_sum_what_may_be_multiplied():
+    chosen = ["sums = MatMul(inside, weight)", "same = Max(sums)", "answer = Mul(same, third)"]
+    found = exactness(graph([*GRID, *chosen, END], constants(third=1 / 3)))
+    assert (found.verdict, found.node) == ("broken", "answer")
+
+
 def test_a_product_of_computed_matrices_is_refused():
     square = ["columns = Transpose(inside)", "crossed = MatMul(inside, columns)"]
     found = exactness(graph([*GRID, *square, "answer = Identity(crossed)", END], constants()))
