@@ -143,7 +143,7 @@ SOURCES = (
     ),
     Source(
         "adult",
-        "income above 50,000 USD; the official test file, 6,000 rows of the training file for "
+        "income above 50,000 USD; the official test file, 6,001 rows of the training file for "
         "validation",
         words=_adult,
         read=lambda folder, configuration: load(

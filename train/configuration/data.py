@@ -35,8 +35,8 @@ class DataConfiguration(Section):
         default="auto",
         description=(
             "Shares of the training, validation and test rows, such as 60/20/20, or the name of a "
-            "column that holds the words train, validation and test. auto: 60/20/20, but no more "
-            "than 6,000 rows for validation. With a test file the share of the test goes to the "
+            "column that holds the words train, validation and test. auto: 60/20/20, but about "
+            "6,000 rows at most for validation. With a test file the share of the test goes to the "
             "training, and two shares are enough."
         ),
     )

@@ -30,7 +30,7 @@ def sizes(dataset):
 def test_adult_with_its_official_test_file():
     test = str(Path(FOLDER) / "adult/adult-test.csv")
     dataset = loaded("adult/adult-train.csv", header=False, names=ADULT, target="income", test=test)
-    assert sizes(dataset) == [26048, 6513, 16281]
+    assert sizes(dataset) == [26560, 6001, 16281]
     assert dataset.classes == ("<=50K", ">50K")
     kinds = [column.kind for column in dataset.columns]
     assert (kinds.count("numeric"), kinds.count("categorical")) == (6, 8)
@@ -61,7 +61,7 @@ def test_the_california_file_with_missing_values_and_a_category():
 
 def test_fashion_mnist_with_its_official_test_split():
     dataset = loaded("fashion_mnist")
-    assert sizes(dataset) == [48000, 12000, 10000]
+    assert sizes(dataset) == [54000, 6000, 10000]
     assert dataset.classes == tuple(range(10))
     assert len(dataset.columns) == 784
     assert np.bincount(dataset.test.targets).tolist() == [1000] * 10
