@@ -48,6 +48,10 @@ from torch.nn import functional as F  # noqa: N812 - the name that everybody giv
 Check = Literal["audit", "rows", "behaviour"]
 
 
+RUNS = 40
+"""So many runs of a network that draws are not all alike, however rarely it draws."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One model file, and what is known of it.

@@ -8,6 +8,7 @@ import pytest
 import torch
 from corpus import (
     HIDDEN,
+    RUNS,
     TORCHSCRIPT_CASES,
     Case,
     case,
@@ -22,9 +23,6 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the name that everybody gives it
 
 from lockstep.proof.audit_torchscript import audit_torchscript
-
-RUNS = 20
-"""So many runs of a network that draws are not all alike, however rarely it draws."""
 
 
 def load(data: bytes):
