@@ -175,7 +175,14 @@ def absolute(site: Site) -> Value:
     inside = (value.low <= 0) & (value.high >= 0)
     ends = np.abs(value.low), np.abs(value.high)
     low = np.where(inside, np.zeros_like(value.low), np.minimum(*ends))
-    return _made((low, np.maximum(*ends)), grid=value.grid, nan=value.nan)
+    return _made(
+        (low, np.maximum(*ends)),
+        grid=value.grid,
+        reach=value.reach,
+        nan=value.nan,
+        product=value.product,
+        accumulated=value.accumulated,
+    )
 
 
 def cast(site: Site) -> Value:

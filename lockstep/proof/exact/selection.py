@@ -125,7 +125,10 @@ def reduce_extreme(site: Site) -> Value:
     return value.settled(
         low=function(value.low, axis=along, keepdims=keep),
         high=function(value.high, axis=along, keepdims=keep),
+        reach=value.size.max(axis=along, keepdims=keep) if value.accumulated else None,
         zero=bool(value.may_be_zero().any()),
+        product=value.product,
+        accumulated=value.accumulated,
     )
 
 

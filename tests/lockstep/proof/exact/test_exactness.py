@@ -228,20 +228,25 @@ def test_a_sum_that_is_scaled_out_of_range_and_back_breaks_it():
         assert found.verdict == verdict, found.reason
 
 
-@pytest.mark.parametrize(
-    "choice", ["Where(yes, product, zero)", "Max(product)", "Max(product, product)"]
-)
+CHOICES = ["Where(yes, made, zero)", "Max(made)", "Max(made, made)", "ReduceMax(made, last)"]
+every_choice = pytest.mark.parametrize("choice", [*CHOICES, "Abs(made)"])
+CHOOSING = {"yes": np.array([True]), "last": np.array([1])}
+
+
+@every_choice
 def test_a_choice_does_not_make_a_rounded_product_a_term(choice):
-    added = ["product = Mul(there, third)", f"same = {choice}", "answer = Add(same, one)"]
-    known = constants(third=1 / 3, one=1.0) | {"yes": np.array([True])}
-    found = exactness(graph([*GRID, "bare = Identity(inside)", *added, END], known))
+    added = ["made = Mul(there, third)", f"same = {choice}", "answer = Add(same, one)"]
+    found = exactness(graph([*GRID, *added, END], constants(third=1 / 3, one=1.0) | CHOOSING))
     assert (found.verdict, found.node) == ("broken", "answer")
+    assert "fused multiply-add" in found.reason
 
 
-def test_a_choice_does_not_make_a_sum_what_may_be_multiplied():
-    chosen = ["sums = MatMul(inside, weight)", "same = Max(sums)", "answer = Mul(same, third)"]
-    found = exactness(graph([*GRID, *chosen, END], constants(third=1 / 3)))
+@every_choice
+def test_a_choice_does_not_make_a_sum_what_may_be_multiplied(choice):
+    chosen = ["made = MatMul(inside, weight)", f"same = {choice}", "answer = Mul(same, third)"]
+    found = exactness(graph([*GRID, *chosen, END], constants(third=1 / 3) | CHOOSING))
     assert (found.verdict, found.node) == ("broken", "answer")
+    assert "an optimiser may move the factor" in found.reason
 
 
 def test_a_product_of_computed_matrices_is_refused():
