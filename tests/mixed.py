@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import torch
 
@@ -88,3 +90,20 @@ def network_for(dataset, *, network=None, **preprocessing):
         with torch.no_grad():
             made.train()(torch.tensor(dataset.train.features))
     return made.eval()
+
+
+def odd_rows(dataset, *more):
+    """Rows in which each value in turn is what it never should be, and rows of nothing else.
+
+    Args:
+        dataset: whose rows are spoiled.
+        more: values of which there are whole rows, beside those of every table.
+    """
+    width = dataset.train.features.shape[1]
+    odd = [-1, 99, 1.7, np.nan, 1e6, -1e6, 1e20, -1e20, -0.0, 0.5]
+    rows = [np.full(width, value) for value in (*odd, *more)]
+    for place, value in itertools.product(range(width), odd[:6]):
+        row = dataset.train.features[place].copy()
+        row[place] = value
+        rows.append(row)
+    return np.array(rows, np.float32)

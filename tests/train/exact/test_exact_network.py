@@ -1,12 +1,10 @@
 """The exact network of every kind of preprocessing and activation, in all its forms."""
 
-import itertools
-
 import numpy as np
 import onnx
 import pytest
 import torch
-from mixed import mixed_dataset, network_for
+from mixed import mixed_dataset, network_for, odd_rows
 
 from lockstep.artifact.manifest import Tensor
 from lockstep.engine import onnx as onnx_engine
@@ -42,24 +40,12 @@ def exact_of(name):
     return dataset, fitted, ExactNetwork(fitted, dataset.train.features)
 
 
-def odd_rows(dataset):
-    """Rows far outside training, and rows of what no row should hold."""
-    width = dataset.train.features.shape[1]
-    odd = [-1, 99, 1.7, np.nan, 1e6, -1e6, 1e20, -1e20, np.inf, -np.inf, -0.0, 0.5]
-    rows = [np.full(width, value) for value in odd]
-    for place, value in itertools.product(range(width), odd[:6]):
-        row = dataset.train.features[place].copy()
-        row[place] = value
-        rows.append(row)
-    return np.array(rows, np.float32)
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_all_forms_agree_to_the_bit_and_the_file_is_exact_by_construction(name):
     dataset, _, exact = exact_of(name)
     sample = dataset.train.features[:4]
     file, script = to_onnx(exact, sample, OUTPUT), torchscript.freeze(exact, sample)
-    rows = np.concatenate([dataset.train.features[:100], odd_rows(dataset)])
+    rows = np.concatenate([dataset.train.features[:100], odd_rows(dataset, np.inf, -np.inf)])
     expected = answers(exact, rows)
     assert expected.dtype == np.float32
     assert np.isfinite(expected).all()

@@ -1,12 +1,10 @@
 """What the network's parts become in the model files: parity, rows, audit, bits, size."""
 
-import itertools
-
 import numpy as np
 import onnx
 import pytest
 import torch
-from mixed import mixed_dataset, network_for, numeric_dataset
+from mixed import mixed_dataset, network_for, numeric_dataset, odd_rows
 
 from lockstep.artifact.manifest import Tensor
 from lockstep.engine import onnx as onnx_engine
@@ -57,18 +55,6 @@ CASES = [
 ]
 
 
-def odd_rows(dataset):
-    """Rows in which each value in turn is what it never should be, and rows of nothing else."""
-    width = dataset.train.features.shape[1]
-    odd = [-1, 99, 1.7, np.nan, 1e6, -1e6, 1e20, -1e20, 1e-40, -0.0, 0.5]
-    rows = [np.full(width, value) for value in odd]
-    for place, value in itertools.product(range(width), odd[:6]):
-        row = dataset.train.features[place].copy()
-        row[place] = value
-        rows.append(row)
-    return np.array(rows, np.float32)
-
-
 def files_of(network, dataset):
     served = Answering(network).eval()
     sample = dataset.train.features[:4]
@@ -86,7 +72,7 @@ def test_both_files_answer_as_the_network_does(table, network, preprocessing):
     if dataset.classes is not None:
         made.answer.temperature.fill_(1.4)
     onnx_file, script = files_of(made, dataset)
-    typical, odd = dataset.train.features[:80], odd_rows(dataset)
+    typical, odd = dataset.train.features[:80], odd_rows(dataset, 1e-40)
     rows = np.concatenate([typical, odd])
     with torch.inference_mode():
         expected = Answering(made)(torch.tensor(rows)).numpy()
