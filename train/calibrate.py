@@ -10,7 +10,7 @@ import torch
 from scipy.optimize import minimize_scalar  # type: ignore[import-untyped]  # shipped without types
 from torch import Tensor
 
-from train.data.dataset import Split
+from train.data.dataset import Dataset, Split
 from train.evaluate import (
     averaged_log_probabilities,
     features_of,
@@ -18,6 +18,7 @@ from train.evaluate import (
     outputs,
     temperature_of,
 )
+from train.fit.fit import Fit
 from train.metrics import Values, brier, log_loss, reliability
 from train.network.network import Network
 
@@ -57,6 +58,21 @@ class Calibration:
     note: str
     before: CalibrationFigures
     after: CalibrationFigures
+
+
+def calibrated(fit: Fit, dataset: Dataset) -> Calibration | None:
+    """Calibrate a fitted network where its configuration wants it and it has classes.
+
+    Args:
+        fit: its network's buffer `temperature` is set.
+        dataset: what it was fitted to; the temperature is fitted to the validation split.
+
+    Returns:
+        What came of it, to be told in the manifest; None where nobody tried.
+    """
+    if not fit.configuration.training.calibrate or fit.network.task == "regression":
+        return None
+    return calibrate(fit.network, dataset.validation)
 
 
 def calibrate(network: Network, validation: Split) -> Calibration:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.errors import InvalidSetting
-from train.calibrate import calibrate
+from train.calibrate import calibrated
 from train.configuration.configuration import Configuration
 from train.data.dataset import Dataset, Split
 from train.evaluate import evaluate, log_probabilities, predictions
@@ -155,8 +155,7 @@ def _measure(
     fitted = fit(configuration, fold.dataset, on_epoch=tell)
     if fitted.interrupted:
         raise KeyboardInterrupt
-    if configuration.training.calibrate and fitted.network.task == "classification":
-        calibrate(fitted.network, fold.dataset.validation)
+    calibrated(fitted, fold.dataset)
     return Measured(fold, fitted, evaluate(fitted.network, fold.dataset.test))
 
 

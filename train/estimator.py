@@ -23,17 +23,17 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from lockstep.artifact.columns import FeatureArray
 from lockstep.artifact.folder import Artifact
 from lockstep.errors import InvalidInstances, InvalidSetting, Unreadable
-from train.calibrate import calibrate
+from train.calibrate import calibrated
 from train.configuration.configuration import Configuration
 from train.data.dataset import Dataset, Label, Split
 from train.data.parts import Parts
 from train.data.shares import Shares
 from train.defaults import settle
 from train.evaluate import EVALUATION_ROWS, evaluate
-from train.export import export
 from train.fit.fit import fit
 from train.network.network import Answering
 from train.parameters import Parameters
+from train.pipeline import Trained
 from train.samples import FEWEST_SAMPLES, Encoding, checked, learn
 
 
@@ -54,6 +54,7 @@ class LockstepEstimator(Parameters):
 
     Attributes:
         fit_: the fitted network, its configuration and its curves.
+        calibration_: of the probabilities; None for a regression, or where it was not asked for.
         dataset_: what it was fitted to and stopped by.
         encoding_: how samples become features.
         n_features_in_: number of the columns of X.
@@ -143,9 +144,8 @@ class LockstepEstimator(Parameters):
                 features = self.encoding_.features(self, X)
                 dataset = replace(dataset, test=Split(features, self._known_targets(y)))
             metrics = evaluate(self.fit_.network, dataset.test)
-            artifact, _ = export(
-                self.fit_, dataset, metrics, models=Path(models), name=name, version=version
-            )
+            trained = Trained(dataset, self.fit_, self.calibration_, metrics)
+            artifact, _ = trained.export(Path(models), name, version)
         if why := (artifact.manifest.training or {}).get("inexact"):
             warnings.warn(f"Exported in float32. {why}", stacklevel=2)
         return artifact
@@ -182,8 +182,7 @@ class LockstepEstimator(Parameters):
         self.fit_ = fit(configuration, self.dataset_)
         if self.fit_.interrupted:
             warnings.warn("Interrupted: the best epoch until then is kept.", stacklevel=3)
-        if configuration.training.calibrate and self.dataset_.task == "classification":
-            calibrate(self.fit_.network, self.dataset_.validation)
+        self.calibration_ = calibrated(self.fit_, self.dataset_)
         # In float64, rounded once: a sample's answer is then the same in any batch.
         self._served = Answering(copy.deepcopy(self.fit_.network)).double().eval()
 

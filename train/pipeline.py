@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lockstep.artifact.folder import Artifact
 from lockstep.proof.certificate import Certificate
-from train.calibrate import Calibration, calibrate
+from train.calibrate import Calibration, calibrated
 from train.configuration.configuration import Configuration
 from train.data.dataset import Dataset
 from train.evaluate import evaluate
@@ -73,7 +73,5 @@ def train(
 
 def measured(fitted: Fit, dataset: Dataset) -> Trained:
     """Calibrate a fitted network on the validation split, then look at the test split, once."""
-    calibration = None
-    if fitted.configuration.training.calibrate and dataset.classes is not None:
-        calibration = calibrate(fitted.network, dataset.validation)
+    calibration = calibrated(fitted, dataset)
     return Trained(dataset, fitted, calibration, evaluate(fitted.network, dataset.test))

@@ -5,7 +5,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from sklearn.base import clone
-from sklearn.datasets import load_diabetes, load_wine
+from sklearn.datasets import load_diabetes, load_digits, load_wine
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -15,6 +15,8 @@ from lockstep.artifact.encoding import encode
 from lockstep.engine.onnx import open_model
 from train.configuration.configuration import Configuration
 from train.estimator import LockstepClassifier, LockstepRegressor
+from train.evaluate import temperature_of
+from train.pipeline import measured
 
 SMALL = {"hidden": (16,), "epochs": 40, "learning_rate": 0.02, "threads": 1}
 QUICK = {"hidden": (8,), "epochs": 3, "threads": 1, "random_state": 0}
@@ -114,6 +116,29 @@ def test_the_served_answers_are_those_of_predict_proba(people, tmp_path):
     served = answers_of(artifact, features)
     assert artifact.manifest.classes == ("no", "yes")
     assert np.abs(served - classifier.predict_proba(frame)).max() < 1e-6
+
+
+def test_its_calibration_is_stated_in_the_manifest_as_the_commands_is(tmp_path):
+    samples, targets = load_digits(return_X_y=True)
+    classifier = LockstepClassifier(**QUICK).fit(samples, targets)
+    artifact = classifier.export(tmp_path, name="digits")
+    trained = measured(classifier.fit_, classifier.dataset_)
+    of_the_command, _ = trained.export(tmp_path, "of-the-command")
+    stated = artifact.manifest.training["calibration"]
+    assert stated["note"].startswith("Calibrated: a temperature of ")
+    assert stated["temperature"] == temperature_of(classifier.fit_.network).item() != 1
+    assert stated == of_the_command.manifest.training["calibration"]
+    assert stated["test"]["after"]["log_loss"] == artifact.manifest.metrics["log_loss"]
+
+
+@pytest.mark.parametrize(("calibrate", "note"), [(True, "Not calibrated: a temp"), (False, None)])
+def test_what_was_left_uncalibrated_says_why_and_nothing_where_nobody_tried(
+    calibrate, note, tmp_path
+):
+    samples, targets = load_wine(return_X_y=True)
+    classifier = LockstepClassifier(**QUICK, calibrate=calibrate).fit(samples, targets)
+    stated = classifier.export(tmp_path, name="wine").manifest.training["calibration"]
+    assert (stated and stated["note"][: len(note)]) == note
 
 
 def test_a_regressor_is_exported_with_the_figures_of_the_samples_that_are_given(tmp_path):
