@@ -57,7 +57,7 @@ def score(
     """
     _check_output(table, output)
     artifact = open_artifact(folder)
-    locked, _ = prove_at_load(
+    locked, *_ = prove_at_load(
         artifact, engine, threads=1, max_batch_rows=DEFAULT_MAX_BATCH_ROWS, budget_s=PROOF_BUDGET_S
     )
     for complaint in artifact.changed_papers():

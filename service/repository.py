@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from lockstep.artifact.folder import GOLDEN, MANIFEST, Artifact, open_artifact, versions
-from lockstep.artifact.golden import Golden
+from lockstep.artifact.columns import FeatureArray
+from lockstep.artifact.folder import MANIFEST, Artifact, open_artifact, versions
 from lockstep.artifact.manifest import Manifest
 from lockstep.errors import Disproved, LockstepError
 from lockstep.proof.load import LoadProof, prove_at_load
@@ -19,6 +20,9 @@ from service.run_cost import measure_cost
 from service.settings import Settings
 from service.telemetry import RunMetrics, Telemetry, log
 
+Opening = Callable[[], Artifact]
+"""Opens an artifact that was found, or hands over the one that was opened to be found."""
+
 
 @dataclass(frozen=True)
 class Served:
@@ -28,12 +32,14 @@ class Served:
         artifact: on disk.
         proof: what was proved when it was loaded.
         batcher: the way to its engine; there is no other.
+        row: a golden row, ``[1, ...]``, as an example of what it is asked.
         bulk: reads plain requests of numbers; None where there are other columns, or none.
     """
 
     artifact: Artifact
     proof: LoadProof
     batcher: Batcher
+    row: FeatureArray
     bulk: BulkReader | None = None
 
     @property
@@ -144,10 +150,10 @@ def load_repository(settings: Settings, telemetry: Telemetry) -> Repository:
         CannotStart: where nothing can be served.
     """
     models: dict[str, Model] = {}
-    for name, version, path in _artifacts(settings.models):
+    for name, version, opening in _artifacts(settings.models):
         model = models.setdefault(name, Model())
         try:
-            model.served[version] = _load(path, name, version, settings, telemetry)
+            model.served[version] = _load(opening(), name, version, settings, telemetry)
         except LockstepError as error:
             model.refused[version] = str(error)
             log.error("model refused", model=name, version=version, reason=str(error))
@@ -166,8 +172,8 @@ def load_repository(settings: Settings, telemetry: Telemetry) -> Repository:
     return Repository(models, settings.default_model)
 
 
-def _artifacts(folder: Path) -> Iterator[tuple[str, int, Path]]:
-    """Name, version and path of every artifact; the folder may itself be one."""
+def _artifacts(folder: Path) -> Iterator[tuple[str, int, Opening]]:
+    """Name, version and opening of every artifact; the folder may itself be one."""
     try:
         if (folder / MANIFEST).exists():
             yield _identity(folder)
@@ -180,7 +186,7 @@ def _artifacts(folder: Path) -> Iterator[tuple[str, int, Path]]:
     for entry in entries:
         if not entry.name.startswith("."):
             for version in _versions(entry):
-                yield entry.name, version, entry / str(version)
+                yield entry.name, version, partial(open_artifact, entry / str(version))
 
 
 def _versions(entry: Path) -> list[int]:
@@ -191,24 +197,25 @@ def _versions(entry: Path) -> list[int]:
         return []
 
 
-def _identity(folder: Path) -> tuple[str, int, Path]:
+def _identity(folder: Path) -> tuple[str, int, Opening]:
     """A single artifact is served under the name that it bears."""
     try:
-        manifest = open_artifact(folder).manifest
-    except LockstepError:
-        return folder.name, 1, folder  # refused with its reason when it is loaded
-    return manifest.name, manifest.version, folder
+        artifact = open_artifact(folder)
+    except LockstepError:  # refused with its reason when it is loaded
+        return folder.name, 1, partial(open_artifact, folder)
+    return artifact.manifest.name, artifact.manifest.version, lambda: artifact
 
 
-def _load(path: Path, name: str, version: int, settings: Settings, telemetry: Telemetry) -> Served:
-    artifact = open_artifact(path)
+def _load(
+    artifact: Artifact, name: str, version: int, settings: Settings, telemetry: Telemetry
+) -> Served:
     manifest = artifact.manifest
     if (manifest.name, manifest.version) != (name, version):
         raise Disproved(
-            f"{path} holds version {manifest.version} of {manifest.name}; a folder must bear the "
-            f"name and version of its artifact."
+            f"{artifact.path} holds version {manifest.version} of {manifest.name}; a folder must "
+            f"bear the name and version of its artifact."
         )
-    engine, proof = prove_at_load(
+    engine, proof, golden = prove_at_load(
         artifact,
         settings.engine,
         threads=settings.threads,
@@ -220,7 +227,7 @@ def _load(path: Path, name: str, version: int, settings: Settings, telemetry: Te
     telemetry.record_load(name, version, manifest.precision, proof)
     invariance = proof.batch_invariance
     run = judged(engine, manifest.task)
-    row = Golden.from_bytes(artifact.read(GOLDEN)).features[:1]
+    row = golden.features[:1].copy()  # of a view, all golden rows would stay
     cost = measure_cost(run, row, settings.max_batch_rows)
     log.info(
         "model proved",
@@ -244,7 +251,7 @@ def _load(path: Path, name: str, version: int, settings: Settings, telemetry: Te
     )
     numeric = all(column.kind == "numeric" for column in manifest.columns)
     bulk = BulkReader(len(manifest.columns)) if manifest.columns and numeric else None
-    return Served(artifact, proof, batcher, bulk)
+    return Served(artifact, proof, batcher, row, bulk)
 
 
 def _nothing_to_serve(folder: Path, models: dict[str, Model]) -> str:

@@ -13,8 +13,6 @@ import orjson
 import uvicorn
 from fastapi import FastAPI
 
-from lockstep.artifact.folder import GOLDEN
-from lockstep.artifact.golden import Golden
 from lockstep.errors import LockstepError
 from service.app import Application, create_app
 from service.connection import Connection
@@ -129,8 +127,7 @@ def serve(
 def _example(repository: Repository, port: int) -> str:
     """A curl line that works: the first golden row, to the version that a name alone asks for."""
     served = next(found for name, version, found in repository.addresses() if name and not version)
-    row = Golden.from_bytes(served.artifact.read(GOLDEN)).features[:1]
-    body = orjson.dumps({"instances": row}, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+    body = orjson.dumps({"instances": served.row}, option=orjson.OPT_SERIALIZE_NUMPY).decode()
     return (
         f"\nServing {served.manifest.name}, version {served.manifest.version}. Try it:\n\n"
         f"curl -s http://localhost:{port}/models/{served.manifest.name}/predict "

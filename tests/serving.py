@@ -24,6 +24,7 @@ from fastapi import FastAPI
 
 from lockstep.artifact.folder import GOLDEN, Artifact, open_artifact, write_artifact
 from lockstep.artifact.golden import Golden
+from lockstep.engine.engine import MODEL_FILES, Engine, EngineName, open_engine
 
 ROOT = Path(__file__).parents[1]
 PROBLEM = {"error", "code", "request_id"}
@@ -73,6 +74,11 @@ def model_of(graph: str) -> onnx.ModelProto:
 def golden_rows(artifact: Path) -> np.ndarray:
     """The golden rows' features, float32 ``[n, d]``."""
     return Golden.from_bytes(open_artifact(artifact).read(GOLDEN)).features
+
+
+def engine_of(artifact: Artifact, name: EngineName) -> Engine:
+    """An engine of the artifact's own file, opened beside whatever serves."""
+    return open_engine(name, artifact.read(MODEL_FILES[name]), artifact.manifest.outputs)
 
 
 def probabilities(answer: httpx.Response) -> np.ndarray:

@@ -106,7 +106,7 @@ def _measure(fold: Fold) -> Measured:
 
 def _served(artifact: Artifact, dataset: Dataset) -> Answers:
     """What the service's engine answers to the test rows, once it is proved here."""
-    engine, _ = prove_at_load(
+    engine, *_ = prove_at_load(
         artifact, "onnx", threads=1, max_batch_rows=DEFAULT_MAX_BATCH_ROWS, budget_s=PROOF_BUDGET_S
     )
     features = np.ascontiguousarray(dataset.test.features)

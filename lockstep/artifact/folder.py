@@ -74,14 +74,22 @@ class Artifact:
             )
         return data
 
-    def check_serving_files(self) -> None:
-        """Hold every file that serving rests on to its digest.
+    def read_serving_files(self, *needed: str) -> dict[str, bytes]:
+        """Hold every file that serving rests on to its digest; each is read once.
+
+        Args:
+            needed: the files whose bytes are wanted; those of the others are let go at once.
 
         Raises:
+            NotFound: where the manifest names no such file.
             DigestMismatch: naming the first file that is not the sealed one.
         """
-        for file in sorted(SERVING_FILES & self.manifest.files.keys()):
-            self.read(file)
+        read: dict[str, bytes] = {}
+        for file in sorted({*needed, *(SERVING_FILES & self.manifest.files.keys())}):
+            data = self.read(file)
+            if file in needed:
+                read[file] = data
+        return read
 
     def changed_papers(self) -> list[str]:
         """Sentences on files for people (card, report) that changed, or that nothing seals."""

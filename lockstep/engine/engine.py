@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, get_args
 from numpy.typing import NDArray
 
 from lockstep.artifact.columns import FeatureArray
-from lockstep.artifact.folder import ONNX, TORCHSCRIPT, Artifact
+from lockstep.artifact.folder import ONNX, TORCHSCRIPT
 from lockstep.artifact.manifest import Tensor
 from lockstep.errors import EngineUnavailable, InvalidSetting
 
@@ -84,16 +84,3 @@ def open_engine(
         ) from error
     engine: Engine = module.open_model(model, outputs, threads=threads, optimised=optimised)
     return engine
-
-
-def open_artifact_engine(name: EngineName, artifact: Artifact, *, threads: int = 1) -> Engine:
-    """Open the artifact's model file for an engine.
-
-    Raises:
-        NotFound: where the artifact holds no file for that engine.
-        DigestMismatch: where the file is not the sealed one.
-        EngineUnavailable: where the engine's library is not installed.
-        Unreadable: where the library cannot load the file.
-    """
-    model = artifact.read(MODEL_FILES[name])
-    return open_engine(name, model, artifact.manifest.outputs, threads=threads)

@@ -112,9 +112,14 @@ def _session(model: bytes, *, threads: int, optimised: bool) -> Any:
     if not optimised:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except ERRORS as error:
         raise Unreadable(f"onnxruntime cannot load the model: {_first_line(error)}") from error
+    # It holds the file's bytes for as long as it lives, to begin anew with another provider where
+    # one fails: here there is one, and the bytes would be the model's size again.
+    session.disable_fallback()
+    session._model_bytes = None  # noqa: SLF001 - tests/service/test_reading.py sees that it is let go
+    return session
 
 
 def _first_line(error: Exception) -> str:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import random
 import time
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from lockstep.artifact.folder import CERTIFICATE, GOLDEN, ONNX, Artifact
 from lockstep.artifact.golden import Golden, outliers
-from lockstep.engine.engine import (
-    MODEL_FILES,
-    Engine,
-    EngineName,
-    Rows,
-    open_artifact_engine,
-)
+from lockstep.artifact.manifest import Manifest
+from lockstep.engine.engine import MODEL_FILES, Engine, EngineName, Rows, open_engine
 from lockstep.engine.tile import TiledEngine
 from lockstep.errors import Disproved, ParityBroken, RowMixing, Unreadable, Unrepeatable
 from lockstep.proof.audit_onnx import audit_onnx, read_onnx
@@ -69,6 +65,20 @@ class LoadProof(BaseModel):
     seconds: float
 
 
+class Proved(NamedTuple):
+    """An artifact that may be served, without the bytes that it was read from.
+
+    Attributes:
+        engine: in a tile where it needs one.
+        proof: what was proved.
+        golden: the golden rows.
+    """
+
+    engine: Engine
+    proof: LoadProof
+    golden: Golden
+
+
 def prove_at_load(
     artifact: Artifact,
     engine_name: EngineName,
@@ -76,8 +86,10 @@ def prove_at_load(
     threads: int,
     max_batch_rows: int,
     budget_s: float,
-) -> tuple[Engine, LoadProof]:
+) -> Proved:
     """Hold an artifact to its digests, audit it, and measure the engine that will serve it.
+
+    Every file that serving rests on is read once: what is served is what was audited.
 
     Args:
         artifact: its manifest holds to its digest already.
@@ -87,21 +99,15 @@ def prove_at_load(
         budget_s: seconds of measuring after which no further batch size is begun; the first sizes
             and the largest are tried whatever time they take.
 
-    Returns:
-        The engine, in a tile where it needs one, and what was proved.
-
     Raises:
+        NotFound: where the artifact holds no file for that engine.
+        DigestMismatch: where a file is not the sealed one.
         Disproved: where anything contradicts inference mode; the subclass says what.
         Unreadable: where a file cannot be read.
         EngineUnavailable: where the engine's library is not installed.
     """
     begin = time.monotonic()
-    artifact.check_serving_files()
-    _check_reading(artifact, engine_name)
-    golden = Golden.from_bytes(artifact.read(GOLDEN))
-    Certificate.from_bytes(artifact.read(CERTIFICATE))
-    check_golden_shapes(artifact, golden)
-    plain = open_artifact_engine(engine_name, artifact, threads=threads)
+    plain, golden = _open(artifact, engine_name, threads)
     determinism = check_determinism(plain, golden.features, DETERMINISM_RUNS)
     if not determinism.holds:
         raise Unrepeatable(
@@ -122,22 +128,32 @@ def prove_at_load(
         tile=engine.tile if isinstance(engine, TiledEngine) else None,
         seconds=round(time.monotonic() - begin, 3),
     )
-    return engine, proof
+    return Proved(engine, proof, golden)
 
 
-def _check_reading(artifact: Artifact, engine: EngineName) -> None:
+def _open(artifact: Artifact, engine: EngineName, threads: int) -> tuple[Engine, Golden]:
+    """Read, audit and open the files; their bytes are let go before anything is measured."""
+    manifest = artifact.manifest
+    model = MODEL_FILES[engine]
+    graphs = {ONNX} if manifest.precision == "exact" else set()
+    files = artifact.read_serving_files(CERTIFICATE, GOLDEN, *{model, *graphs})
+    _check_reading(manifest, files, model)
+    golden = Golden.from_bytes(files[GOLDEN])
+    Certificate.from_bytes(files[CERTIFICATE])
+    check_golden_shapes(artifact, golden)
+    return open_engine(engine, files[model], manifest.outputs, threads=threads), golden
+
+
+def _check_reading(manifest: Manifest, files: Mapping[str, bytes], model: str) -> None:
     """Audit the file that the engine will run, and read what the graph is claimed to be."""
-    file = MODEL_FILES[engine]
-    data = artifact.read(file)
+    graph = read_onnx(files[ONNX], source=ONNX) if ONNX in files else None
     refusals: list[Disproved] = []
-    if file == ONNX:
-        graph = read_onnx(data, source=file)
-        refusals += refused_by_audit(file, audit_onnx(graph))
+    if model != ONNX:
+        refusals += refused_by_audit(model, audit_file(model, files[model]))
+    elif graph is not None:
+        refusals += refused_by_audit(model, audit_onnx(graph))
         refusals += refused_by_rows(row_independence(graph))
-    else:
-        refusals += refused_by_audit(file, audit_file(file, data))
-    if artifact.manifest.precision == "exact":
-        graph = read_onnx(artifact.read(ONNX), source=ONNX)
+    if graph is not None and manifest.precision == "exact":
         refusals += refused_by_exactness(exactness(graph))
     if refusals:
         raise refusals[0]

@@ -54,14 +54,14 @@ def verify(path: Path, *, threads: int = 1) -> Verification:
         Unreadable: where there is no artifact, or a file of it cannot be read.
     """
     artifact = open_artifact(path)
-    artifact.check_serving_files()
-    Certificate.from_bytes(artifact.read(CERTIFICATE))
-    golden = Golden.from_bytes(artifact.read(GOLDEN))
-    check_golden_shapes(artifact, golden)
     sealed = artifact.manifest.files
     # Every artifact has an ONNX file; where the manifest names none, reading it says so.
     present = [file for file in MODEL_FILES.values() if file == ONNX or file in sealed]
-    models = {file: artifact.read(file) for file in present}
+    files = artifact.read_serving_files(CERTIFICATE, GOLDEN, *present)
+    Certificate.from_bytes(files[CERTIFICATE])
+    golden = Golden.from_bytes(files[GOLDEN])
+    check_golden_shapes(artifact, golden)
+    models = {file: files[file] for file in present}
     proof = prove(artifact.manifest, models, golden, threads=threads)
     bits, broken = _golden_bits(artifact, golden, proof.golden)
     refusals = [str(refusal) for refusal in disproved(proof.certificate)]

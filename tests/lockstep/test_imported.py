@@ -4,9 +4,9 @@ import numpy as np
 import onnx
 import pytest
 from corpus import case
+from serving import engine_of
 
 from lockstep.artifact.folder import open_artifact
-from lockstep.engine.engine import open_artifact_engine
 from lockstep.errors import (
     AlreadyExists,
     InvalidSetting,
@@ -62,7 +62,7 @@ net (float[batch, 2] features) => (float[batch, 2] scores, seq(map(int64, float)
 
 
 def answers(path, features):
-    engine = open_artifact_engine("onnx", open_artifact(path))
+    engine = engine_of(open_artifact(path), "onnx")
     return engine.run(np.asarray(features, np.float32))
 
 
@@ -76,7 +76,7 @@ def test_a_plain_model_is_sealed_proved_and_answers_as_before(onnx_file, tmp_pat
     assert set(certificate.engines) == {"onnx"}
     np.testing.assert_allclose(answers(written.path, [[1, 1], [0, -1]]), [[[5.5, 6.5, 9], [0] * 3]])
     assert verify(written.path).holds
-    engine, proof = prove_at_load(
+    engine, proof, _ = prove_at_load(
         open_artifact(written.path), "onnx", threads=1, max_batch_rows=16, budget_s=5.0
     )
     assert engine.name == "onnx"

@@ -58,7 +58,7 @@ def scored(artifact, table, tmp_path, **options):
 
 
 def served_bits(artifact, rows, engine="onnx"):
-    locked, _ = prove_at_load(
+    locked, *_ = prove_at_load(
         open_artifact(artifact), engine, threads=1, max_batch_rows=64, budget_s=5.0
     )
     return np.concatenate([locked.run(rows[i : i + 1])[0] for i in range(len(rows))])

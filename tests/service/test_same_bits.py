@@ -10,6 +10,7 @@ from serving import (
     ask,
     bits,
     client,
+    engine_of,
     golden_rows,
     post,
     probabilities,
@@ -17,7 +18,6 @@ from serving import (
     write_table,
 )
 
-from lockstep.engine.engine import open_artifact_engine
 from lockstep.engine.tile import TiledEngine
 from lockstep.score import score
 from service.app import create_app
@@ -35,7 +35,7 @@ def rows(artifact):
 def engine(each_app):
     """The engine as it serves, opened once more and asked without the service."""
     served = each_app.state.repository.find("wine")
-    plain = open_artifact_engine(served.proof.engine, served.artifact)
+    plain = engine_of(served.artifact, served.proof.engine)
     return TiledEngine(plain, served.proof.tile) if served.proof.tile else plain
 
 
@@ -165,7 +165,7 @@ def test_a_regression_gives_the_bits_of_its_engine(diabetes):
     app = create_app(Settings(models=path))
     rows = golden_rows(path)
     served = app.state.repository.find("diabetes")
-    expected = open_artifact_engine("onnx", served.artifact).run(rows)[0]
+    expected = engine_of(served.artifact, "onnx").run(rows)[0]
     assert bits(predict(app, rows)) == bits(expected)
     assert bits(alone(app, rows)) == bits(expected)
 

@@ -287,7 +287,7 @@ def test_a_missing_serving_file_is_refused_by_verify_and_at_load(artifact_copy, 
 def test_a_missing_paper_is_refused_by_verify_and_not_at_load(artifact_copy):
     (artifact_copy / "card.md").unlink()
     assert "card.md is sealed" in verify(artifact_copy).complaints[0]
-    engine, _ = prove_at_load(
+    engine, *_ = prove_at_load(
         open_artifact(artifact_copy), "onnx", threads=1, max_batch_rows=4, budget_s=1.0
     )
     assert engine.name == "onnx"

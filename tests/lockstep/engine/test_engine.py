@@ -3,9 +3,10 @@ import warnings
 
 import numpy as np
 import pytest
+from serving import engine_of
 
 from lockstep.artifact.folder import open_artifact
-from lockstep.engine.engine import check_engine_name, open_artifact_engine, open_engine
+from lockstep.engine.engine import check_engine_name, open_engine
 from lockstep.engine.onnx import describe_tensors
 from lockstep.errors import EngineFailure, EngineUnavailable, InvalidSetting, NotFound, Unreadable
 from lockstep.imported import import_onnx
@@ -20,7 +21,7 @@ def sealed(artifact):
 
 @pytest.fixture(params=ENGINES)
 def engine(request, sealed):
-    return open_artifact_engine(request.param, sealed)
+    return engine_of(sealed, request.param)
 
 
 def test_a_batch_is_answered_in_the_order_of_its_rows(engine, wine):
@@ -70,14 +71,14 @@ def test_without_torch_the_sentence_says_what_to_install(sealed, monkeypatch):
     monkeypatch.delitem(sys.modules, "lockstep.engine.torchscript", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(EngineUnavailable, match=r"install lockstep\[torchscript\]"):
-        open_artifact_engine("torchscript", sealed)
+        engine_of(sealed, "torchscript")
 
 
 def test_an_imported_model_has_no_file_for_torchscript(onnx_file, tmp_path):
     source = onnx_file("net (float[n, 2] x) => (float[n, 2] y) { y = Relu(x) }")
     written, _ = import_onnx(source, tmp_path / "models", "m")
     with pytest.raises(NotFound, match=r"holds no model\.ts"):
-        open_artifact_engine("torchscript", written)
+        engine_of(written, "torchscript")
 
 
 def test_tensors_are_described_as_the_protocol_names_them(onnx_file):

@@ -14,11 +14,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from serving import engine_of
 from small import SETTINGS
 
 from lockstep.artifact.folder import open_artifact
 from lockstep.artifact.golden import Golden
-from lockstep.engine.engine import open_artifact_engine, open_engine
+from lockstep.engine.engine import open_engine
 from lockstep.errors import Disproved
 from lockstep.proof.certificate import Certificate
 from lockstep.proof.claims import claims
@@ -160,7 +161,7 @@ def test_an_overflowing_artifact_is_refused_with_its_unit(models, tmp_path):
 
 
 def test_an_exact_artifact_is_served(models):
-    engine, proof = proved_at_load(models / "exact" / "1")
+    engine, proof, _ = proved_at_load(models / "exact" / "1")
     assert (proof.golden, proof.tile, engine.name) == ("equal", None, "onnx")
 
 
@@ -205,7 +206,7 @@ def test_a_test_split_that_lies_beyond_every_grid_gives_way_to_float32(fitted, t
 def test_no_batch_size_and_no_thread_changes_a_bit(models, engine):
     sealed = open_artifact(models / "exact" / "1")
     rows = np.random.default_rng(0).uniform(0, 16, (1_000, 64)).astype(np.float32)
-    plain = open_artifact_engine(engine, sealed)
+    plain = engine_of(sealed, engine)
     expected = plain.run(rows)[0]
     for size in (1, 2, 3, 7, 16, 64, 333, 999):
         pieces = [plain.run(rows[i : i + size])[0] for i in range(0, 1_000, size)]
