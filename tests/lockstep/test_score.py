@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -153,6 +153,7 @@ def tensors_manifest(*outputs):
 def test_a_float32_is_the_shortest_text_that_reads_back_to_the_same_bits(patterns):
     values = patterns.view(np.float32)
     values = values[~np.isnan(values)].reshape(-1, 1)
+    assume(len(values))
     cells = [row[0] for row in answer_cells(tensors_manifest(("y", (1,))), (values,))]
     # Read as a float32, and as most programs read it, as a float64 that is then rounded.
     assert np.array(cells, np.str_).astype(np.float32).tobytes() == values.tobytes()
