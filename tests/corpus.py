@@ -466,10 +466,6 @@ def _training_info() -> bytes:
     return model.SerializeToString()
 
 
-def _bool_input(name: str) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, TensorProto.BOOL, [])
-
-
 def _flag_tensor(name: str, *, on: bool) -> TensorProto:
     return numpy_helper.from_array(np.array(on), name)
 

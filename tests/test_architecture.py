@@ -12,6 +12,7 @@ ROOMS = ("lockstep", "train", "service")
 SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 EVERYTHING = [*SOURCES, ROOT / "cli.py"]
 NOT_FOR_SERVING = ("torch", "train", "sklearn", "matplotlib", "polars", "onnxscript", "optuna")
+FOR_USERS = {"LockstepClassifier", "LockstepRegressor"}  # scikit-learn's
 LONGEST_MODULE = 350
 LONGEST_FUNCTION = 70
 
@@ -155,6 +156,43 @@ def test_nothing_is_left_to_be_written(path):
             assert node.type is not None
     for word in ("TODO", "FIXME", "XXX"):
         assert word not in path.read_text(encoding="utf-8")
+
+
+def defined(path):
+    """A module's functions, classes and constants, but for functions that a decorator registers."""
+    for node in tree(path).body:
+        if isinstance(node, ast.ClassDef) or (
+            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.decorator_list
+        ):
+            yield node.name
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from (name for target in targets for name in plain_names(target))
+
+
+def plain_names(node):
+    """The plain names below a node, those of the language left out."""
+    names = (each.id for each in ast.walk(node) if isinstance(each, ast.Name))
+    return {name for name in names if not name.startswith("__")}
+
+
+def read_names(path):
+    """The plain names that a module reads."""
+    reads = (each for each in ast.walk(tree(path)) if isinstance(each, ast.Name))
+    return {each.id for each in reads if isinstance(each.ctx, ast.Load)}
+
+
+def test_whatever_is_defined_is_used():
+    """By the program itself: a test alone keeps nothing alive."""
+    users = (*EVERYTHING, *(ROOT / "benchmarks").rglob("*.py"))
+    elsewhere = {name.rpartition(".")[2] for path in users for name in mentions(path)}
+    unused = {
+        name
+        for path in EVERYTHING
+        for name in set(defined(path)) - read_names(path)
+        if name.startswith("_") or name not in elsewhere
+    }
+    assert unused == FOR_USERS
 
 
 def test_a_dialect_is_at_most_a_few_calls_from_the_engine():

@@ -18,7 +18,6 @@ from train.calibrate import calibrated
 from train.configuration.configuration import Configuration
 from train.data.dataset import Dataset, Split
 from train.evaluate import evaluate, log_probabilities, predictions
-from train.fit.curves import Epoch
 from train.fit.fit import Fit, fit
 from train.folds import Fold, folds_of, pooled
 from train.metrics import Metrics
@@ -115,7 +114,6 @@ def cross_validate(
     count: int,
     *,
     with_test: bool = True,
-    on_epoch: Callable[[int, Epoch], None] | None = None,
     on_fold: Callable[[Measured], None] | None = None,
 ) -> CrossValidation:
     """Fit, calibrate and measure a network for each fold.
@@ -126,7 +124,6 @@ def cross_validate(
         count: of folds.
         with_test: whether the rows of the test split are dealt too; they are not where the folds'
             networks are to be measured together afterwards, or where the test is a file.
-        on_epoch: is told of each epoch, and of which fold it is.
         on_fold: is told of each fold when it is over.
 
     Raises:
@@ -138,21 +135,15 @@ def cross_validate(
     answers = np.zeros((len(rows), len(dataset.classes or ("number",))))
     measured = []
     for fold in folds_of(configuration, dataset, count, with_test=with_test):
-        measured.append(_measure(configuration, fold, on_epoch))
+        measured.append(_measure(configuration, fold))
         answers[fold.places] = _answers(measured[-1].fit.network, fold.dataset.test)
         if on_fold is not None:
             on_fold(measured[-1])
     return CrossValidation(dataset, tuple(measured), rows, answers)
 
 
-def _measure(
-    configuration: Configuration, fold: Fold, on_epoch: Callable[[int, Epoch], None] | None
-) -> Measured:
-    def tell(epoch: Epoch) -> None:
-        if on_epoch is not None:
-            on_epoch(fold.number, epoch)
-
-    fitted = fit(configuration, fold.dataset, on_epoch=tell)
+def _measure(configuration: Configuration, fold: Fold) -> Measured:
+    fitted = fit(configuration, fold.dataset)
     if fitted.interrupted:
         raise KeyboardInterrupt
     calibrated(fitted, fold.dataset)

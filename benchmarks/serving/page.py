@@ -61,14 +61,14 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def write_between_markers(path: Path, text: str, *, begin: str = BEGIN, end: str = END) -> None:
+def write_between_markers(path: Path, text: str, *, begin: str = BEGIN) -> None:
     """Replace what stands between the markers of a page.
 
     Raises:
         ValueError: where the page has no such markers.
     """
     before, first, rest = path.read_text(encoding="utf-8").partition(begin)
-    _, last, after = rest.partition(end)
+    _, last, after = rest.partition(END)
     if not first or not last:
-        raise ValueError(f"Expected {path} to hold the lines {begin} and {end}; write them there.")
-    path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+        raise ValueError(f"Expected {path} to hold the lines {begin} and {END}; write them there.")
+    path.write_text(f"{before}{begin}\n{text}\n{END}{after}", encoding="utf-8")

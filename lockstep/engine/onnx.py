@@ -14,8 +14,6 @@ from lockstep.artifact.manifest import Tensor
 from lockstep.engine.engine import EngineName, Rows
 from lockstep.errors import EngineFailure, Unreadable
 
-VERSION: str = onnxruntime.__version__
-
 _DATATYPES = {
     "tensor(float)": "FP32",
     "tensor(double)": "FP64",

@@ -16,8 +16,6 @@ from lockstep.artifact.manifest import Tensor
 from lockstep.engine.engine import EngineName, Rows
 from lockstep.errors import EngineFailure, Unreadable
 
-VERSION: str = torch.__version__
-
 
 class TorchScriptEngine:
     """Runs a frozen TorchScript module on the processor, without gradients."""

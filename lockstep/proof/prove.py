@@ -56,21 +56,17 @@ def prove(
     manifest: Manifest,
     models: Mapping[str, bytes],
     golden: Golden,
-    *,
-    threads: int = 1,
-    max_batch_rows: int = DEFAULT_MAX_BATCH_ROWS,
 ) -> Proof:
     """Prove model files: audit, row independence, exactness, parity, behaviour.
 
-    What is disproved is reported, not raised: see :func:`disproved`.
+    The engines take one thread, and are given at most `DEFAULT_MAX_BATCH_ROWS` rows. What is
+    disproved is reported, not raised: see :func:`disproved`.
 
     Args:
         manifest: what the files claim to be.
         models: ``model.onnx`` and, where there is one, ``model.ts``. The latter is passed over
             where torch is not installed.
         golden: inputs and the reference's outputs.
-        threads: intra-op threads of the engines.
-        max_batch_rows: the largest batch that an engine will be given.
 
     Raises:
         Unreadable: where a model file cannot be read.
@@ -82,18 +78,18 @@ def prove(
     engines: dict[str, EngineProof] = {}
     answers: dict[str, Rows] = {}
     far = outliers(manifest.columns, golden.features)[:32]
-    for name, engine in _engines(manifest, models, threads):
+    for name, engine in _engines(manifest, models):
         if name == "torchscript":
             audit[TORCHSCRIPT] = audit_file(TORCHSCRIPT, models[TORCHSCRIPT])
-        proof, locked = _prove_engine(engine, golden.features, far, max_batch_rows)
+        proof, locked = _prove_engine(engine, golden.features, far)
         engines[name] = proof
         answers[name] = locked.run(golden.features)
-    plain = open_engine("onnx", models[ONNX], manifest.outputs, threads=threads, optimised=False)
+    plain = open_engine("onnx", models[ONNX], manifest.outputs, optimised=False)
     unoptimised = check_determinism(plain, golden.features, DETERMINISM_RUNS)
     engines["onnx"] = engines["onnx"].model_copy(update={"determinism_unoptimised": unoptimised})
     forms = {**answers, "onnx unoptimised": plain.run(golden.features)}
     certificate = Certificate(
-        machine=this_machine(threads),
+        machine=this_machine(1),
         audit=audit,
         rows=rows,
         parity=tuple(_parities(manifest, golden, forms)),
@@ -130,26 +126,26 @@ def audit_file(file: str, data: bytes) -> AuditReport:
 
 
 def _engines(
-    manifest: Manifest, models: Mapping[str, bytes], threads: int
+    manifest: Manifest, models: Mapping[str, bytes]
 ) -> Iterator[tuple[EngineName, Engine]]:
     for name, file in MODEL_FILES.items():
         if file not in models:
             continue
         try:
-            engine = open_engine(name, models[file], manifest.outputs, threads=threads)
+            engine = open_engine(name, models[file], manifest.outputs)
         except EngineUnavailable:
             continue  # the file is held to its digest alone; the certificate names who was there
         yield name, engine
 
 
 def _prove_engine(
-    engine: Engine, rows: FeatureArray, far: FeatureArray, max_batch_rows: int
+    engine: Engine, rows: FeatureArray, far: FeatureArray
 ) -> tuple[EngineProof, Engine]:
     determinism = check_determinism(engine, rows, DETERMINISM_RUNS)
-    plain = check_batch_invariance(engine, rows, far, batch_sizes(max_batch_rows))
+    plain = check_batch_invariance(engine, rows, far, batch_sizes(DEFAULT_MAX_BATCH_ROWS))
     if plain.holds or not plain.rounding_only or not determinism.holds:
         return EngineProof(determinism=determinism, batch_invariance=plain), engine
-    tiled, measured = find_tile(engine, rows, far, max_batch_rows)
+    tiled, measured = find_tile(engine, rows, far, DEFAULT_MAX_BATCH_ROWS)
     proof = EngineProof(
         determinism=determinism,
         batch_invariance=plain,

@@ -42,12 +42,11 @@ class Verification(BaseModel):
         return not self.complaints
 
 
-def verify(path: Path, *, threads: int = 1) -> Verification:
+def verify(path: Path) -> Verification:
     """Verify an artifact: digests of every file, audit, parity, golden rows, invariance.
 
     Args:
         path: the artifact's folder.
-        threads: intra-op threads of the engines.
 
     Raises:
         DigestMismatch: where a file that serving rests on is not the sealed one.
@@ -62,7 +61,7 @@ def verify(path: Path, *, threads: int = 1) -> Verification:
     golden = Golden.from_bytes(files[GOLDEN])
     check_golden_shapes(artifact, golden)
     models = {file: files[file] for file in present}
-    proof = prove(artifact.manifest, models, golden, threads=threads)
+    proof = prove(artifact.manifest, models, golden)
     bits, broken = _golden_bits(artifact, golden, proof.golden)
     refusals = [str(refusal) for refusal in disproved(proof.certificate)]
     return Verification(

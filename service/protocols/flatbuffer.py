@@ -47,10 +47,10 @@ class Table:
         """Whether a field is there."""
         return number < len(self._offsets) and self._offsets[number] != 0
 
-    def number(self, number: int, form: struct.Struct, default: int = 0) -> int:
-        """A field that is a number."""
+    def number(self, number: int, form: struct.Struct) -> int:
+        """A field that is a number; 0 where it is not there."""
         if number >= len(self._offsets) or not self._offsets[number]:
-            return default
+            return 0
         value: int = form.unpack_from(self.data, self._at + self._offsets[number])[0]
         return value
 

@@ -67,11 +67,6 @@ def write_page(manifest: Manifest, certificate: Certificate, fit: Fit, dataset: 
     )
 
 
-def _epochs(fit: Fit) -> Table:
-    heads, rows = curves.curve_columns(fit), tuple(curves.curve_rows(fit))
-    return Table("The training curves in figures", heads, rows)
-
-
 def _regression(fit: Fit, dataset: Dataset) -> dict[str, Any]:
     predicted = predictions(fit.network, dataset.test)
     drawn = plots.residuals_svg(predicted, dataset.test.targets.astype(np.float64))

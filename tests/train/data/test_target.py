@@ -9,7 +9,6 @@ import pytest
 from lockstep.errors import InvalidSetting, Unreadable
 
 N = 60
-RANDOM = np.random.default_rng(3)
 SPREAD = np.random.default_rng(0).normal(size=N).tolist()
 
 
