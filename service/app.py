@@ -8,9 +8,8 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.middleware import Middleware
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lockstep.errors import LockstepError
 from lockstep.proof.certificate import versions
@@ -32,23 +31,9 @@ DESCRIPTION = (
 
 
 class Application(FastAPI):
-    """FastAPI with the middleware around all of it, and the shortcuts past both."""
+    """FastAPI, and the shortcuts past it."""
 
-    entry: ASGIApp
     shortcuts: Shortcuts
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        await self.entry(scope, receive, send)
-
-    def build_middleware_stack(self) -> ASGIApp:
-        """FastAPI's, without the outermost layer: it answers in plain text what nobody caught.
-
-        That is `Observed`'s to answer.
-        """
-        stack = super().build_middleware_stack()
-        assert isinstance(stack, ServerErrorMiddleware)  # noqa: S101 - else another layer is lost
-        return stack.app
 
 
 def create_app(settings: Settings) -> Application:
@@ -60,6 +45,7 @@ def create_app(settings: Settings) -> Application:
     telemetry = Telemetry()
     repository = load_repository(settings, telemetry)
     gate = Gate()
+    ids = RequestIds()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -74,6 +60,10 @@ def create_app(settings: Settings) -> Application:
         redoc_url=None,
         redirect_slashes=False,  # to a host that the request names, which may be anybody's
         lifespan=lifespan,
+        middleware=[  # the outermost first; nothing gets past it to be answered in plain text
+            Middleware(Observed, telemetry, ids),
+            Middleware(BodyLimit, settings.body_limit_bytes),
+        ],
         exception_handlers={
             LockstepError: _answer_problem,
             HTTPException: _answer_problem,
@@ -81,10 +71,6 @@ def create_app(settings: Settings) -> Application:
         },
     )
     limits = Limits(settings.timeout_ms / 1e3, settings.body_limit_bytes)
-    ids = RequestIds()
-    app.entry = Observed(
-        BodyLimit(super(Application, app).__call__, settings.body_limit_bytes), telemetry, ids
-    )
     endpoints = (
         *(plain.Predict(path, repository, limits) for path in plain.PATHS),
         *(oip.Infer(path, repository, limits) for path in oip.INFER_PATHS),

@@ -104,7 +104,7 @@ def serve(
     gc.freeze()
     gc.set_threshold(GARBAGE_THRESHOLD)
     config = uvicorn.Config(
-        app.entry,
+        app,
         loop="uvloop",
         http=connections(app),  # type: ignore[arg-type]  # called as a class is
         ws="none",

@@ -195,6 +195,12 @@ def test_whatever_is_defined_is_used():
     assert unused == FOR_USERS
 
 
+@pytest.mark.parametrize("path", EVERYTHING, ids=name_of)
+def test_no_assert_decides_anything(path):
+    """`python -O` leaves them out."""
+    assert not [node.lineno for node in ast.walk(tree(path)) if isinstance(node, ast.Assert)]
+
+
 def test_a_dialect_is_at_most_a_few_calls_from_the_engine():
     """Between route and engine: read, check, submit, write. Whoever adds a layer explains it."""
     source = tree(ROOT / "service" / "protocols" / "endpoint.py")

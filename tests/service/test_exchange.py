@@ -33,7 +33,7 @@ def listening(app):
     listener = bind("127.0.0.1", 0)
     listen(listener)
     config = uvicorn.Config(
-        app.entry,
+        app,
         http=connections(app),
         loop="asyncio",
         log_config=None,
@@ -380,7 +380,7 @@ def test_a_path_has_a_shortcut_only_where_its_version_is_served(app):
 def test_a_connection_that_is_not_read_from_takes_no_shortcut(app):
     """Else answers would gather without end for a client that never reads them."""
     assert issubclass(Connection, asyncio.Protocol)
-    config = uvicorn.Config(app.entry, lifespan="off")
+    config = uvicorn.Config(app, lifespan="off")
     config.load()
     state = uvicorn.server.ServerState()
     connection = connections(app)(

@@ -74,6 +74,16 @@ def test_http_over_a_socket_gives_the_bits_of_the_application(process, app, body
     assert answer.content == post(app, "/predict", body).content
 
 
+def test_without_asserts_it_answers_and_refuses_the_same(models, app, body):
+    with serving(models, PYTHONOPTIMIZE="1") as started:
+        assert httpx.post(f"{started.address}/predict", content=body).content == (
+            post(app, "/predict", body).content
+        )
+        assert_problem(httpx.post(f"{started.address}/predict", content=b"[]"), 400)
+        assert_problem(httpx.get(f"{started.address}/nothing"), 404)
+        assert started.stop() == (0, "")
+
+
 def test_it_says_on_which_port_and_with_what_proof_it_is_ready(process):
     proved, ready = process.lines[:2]
     assert (proved["event"], proved["model"], proved["golden"]) == ("model proved", "wine", "equal")
