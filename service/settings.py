@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -85,13 +86,11 @@ class Settings(BaseSettings):
 class _Environment(EnvSettingsSource):
     """The ``LOCKSTEP_`` variables, less those that Kubernetes sets for a service named lockstep."""
 
-    def _load_env_vars(self) -> Mapping[str, str | None]:
-        variables = super()._load_env_vars()
-        return {
-            name: value
-            for name, value in variables.items()
-            if not (value or "").startswith(("tcp://", "udp://", "sctp://"))
-        }
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """The variable's value, its key, and whether it is JSON."""
+        value, key, is_json = super().get_field_value(field, field_name)
+        is_link = isinstance(value, str) and value.startswith(("tcp://", "udp://", "sctp://"))
+        return None if is_link else value, key, is_json
 
 
 def load_settings(**flags: Any) -> Settings:

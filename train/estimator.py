@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.preprocessing import LabelEncoder
-from sklearn.utils import Tags, _safe_indexing
+from sklearn.utils import Tags
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from lockstep.artifact.columns import FeatureArray
 from lockstep.artifact.folder import Artifact
@@ -34,7 +34,7 @@ from train.fit.fit import fit
 from train.network.network import Answering
 from train.parameters import Parameters
 from train.pipeline import Trained
-from train.samples import FEWEST_SAMPLES, Encoding, checked, learn
+from train.samples import FEWEST_SAMPLES, Encoding, checked, checked_weights, learn, taken
 
 
 class InvalidArgument(InvalidSetting, ValueError):
@@ -83,10 +83,10 @@ class LockstepEstimator(Parameters):
             counted = np.flatnonzero(weights > 0)
             if len(counted) < FEWEST_SAMPLES:
                 raise InvalidArgument(
-                    f"At least {FEWEST_SAMPLES} samples must have a weight above 0, got "
+                    f"At least {FEWEST_SAMPLES} samples must have a weight above zero, got "
                     f"{len(counted)}."
                 )
-            samples, values = _safe_indexing(samples, counted), values[counted]
+            samples, values = taken(samples, counted), values[counted]
             weights = weights[counted]
         with _as_value_errors():
             configuration = self.configuration()
@@ -173,10 +173,8 @@ class LockstepEstimator(Parameters):
         del targets
         if sample_weight is None:
             return None
-        weights: NDArray[np.float32] = _check_sample_weight(
-            sample_weight, samples, dtype=np.float32, ensure_non_negative=True
-        )
-        return weights
+        with _as_value_errors():
+            return checked_weights(sample_weight, len(samples))
 
     def _learn(self, configuration: Configuration) -> None:
         self.fit_ = fit(configuration, self.dataset_)

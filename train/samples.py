@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, is_regressor
-from sklearn.utils.validation import check_X_y, validate_data
+from sklearn.utils.validation import check_array, check_X_y, validate_data
 
 from lockstep.artifact.columns import Column, FeatureArray, describe_columns
 from lockstep.artifact.encoding import check_features
@@ -93,6 +93,31 @@ def checked(estimator: BaseEstimator, samples: Any, targets: Any) -> tuple[Any, 
     rules |= {"dtype": np.float32, "ensure_all_finite": "allow-nan"}
     features, checked_targets = validate_data(estimator, samples, targets, **rules)
     return features, checked_targets
+
+
+def checked_weights(given: Any, n_samples: int) -> NDArray[np.float32]:
+    """How much each sample counts ``[n]``; one number counts for all of them.
+
+    Raises:
+        InvalidSetting: weights of another shape, or below 0.
+        ValueError: of scikit-learn's, for weights that are no finite numbers.
+    """
+    each = np.full(n_samples, given) if np.isscalar(given) else given
+    weights: NDArray[np.float32] = check_array(
+        each, ensure_2d=False, dtype=np.float32, input_name="sample_weight"
+    )
+    if weights.shape != (n_samples,):
+        raise InvalidSetting(
+            f"sample_weight must be a number or have the shape ({n_samples},), got {weights.shape}."
+        )
+    if (weights < 0).any():
+        raise InvalidSetting(f"sample_weight must not be below 0, got {weights.min()}.")
+    return weights
+
+
+def taken(samples: Any, rows: Rows) -> Any:
+    """The samples of these numbers, of an array or a frame."""
+    return samples.iloc[rows] if hasattr(samples, "iloc") else samples[rows]
 
 
 def is_framed(samples: Any) -> bool:

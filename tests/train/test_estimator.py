@@ -219,6 +219,37 @@ def test_a_sample_of_weight_0_is_none():
     assert np.array_equal(weighted.predict_proba(samples), without.predict_proba(samples))
 
 
+@pytest.mark.parametrize("kind", ["pandas", "polars"])
+def test_a_row_of_a_frame_of_weight_0_is_none(people, kind):
+    frame, labels = people
+    counted = np.arange(len(frame)) % 3 > 0
+    shown = (lambda some: some) if kind == "pandas" else in_polars
+    weighted = LockstepClassifier(**QUICK).fit(
+        shown(frame), labels, sample_weight=counted.astype(float)
+    )
+    without = LockstepClassifier(**QUICK).fit(
+        shown(frame[counted]), labels[counted], sample_weight=1
+    )
+    asked = shown(frame)
+    assert np.array_equal(weighted.predict_proba(asked), without.predict_proba(asked))
+
+
+@pytest.mark.parametrize(
+    ("weights", "sentence"),
+    [
+        (np.ones(9), r"shape \(178,\), got \(9,\)"),
+        (np.ones((178, 1)), r"shape \(178,\), got \(178, 1\)"),
+        (np.full(178, -1.0), "not be below 0, got -1"),
+        (np.full(178, np.nan), "sample_weight contains NaN"),
+        (0, "At least 3 samples must have a weight above zero, got 0"),
+    ],
+)
+def test_weights_that_make_no_sense_are_refused(weights, sentence):
+    samples, targets = load_wine(return_X_y=True)
+    with pytest.raises(ValueError, match=sentence):
+        LockstepClassifier(**QUICK).fit(samples, targets, sample_weight=weights)
+
+
 def test_it_answers_the_same_after_a_pickle():
     samples, targets = load_wine(return_X_y=True)
     classifier = LockstepClassifier(**QUICK).fit(samples, targets)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
+from train.fit import kernels
 from train.fit.flat import Flat
 from train.fit.gradients import bound_gradients, bound_together
 
@@ -26,8 +27,8 @@ class _Group(NamedTuple):
     def move(self) -> None:
         settings = self.settings
         self.counted.add_(1)
-        # What torch's own step ends with; it has no public name for it.
-        kernel = torch._fused_adamw_ if settings["decoupled_weight_decay"] else torch._fused_adam_
+        # What torch's own step ends with.
+        kernel = kernels.adamw_ if settings["decoupled_weight_decay"] else kernels.adam_
         kernel(
             [self.values],
             [self.gradients],

@@ -9,6 +9,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from train.fit import kernels
+
 _ALIGNED = 16
 """Floats of 64 bytes, a multiple of which every parameter begins at: a vector of the processor."""
 
@@ -77,7 +79,7 @@ class Flat:
             return True
         if any(gradient is None for gradient in gradients):
             return False
-        torch._foreach_copy_(self._gradients, cast("list[Tensor]", gradients))
+        kernels.copy_each_(self._gradients, cast("list[Tensor]", gradients))
         for parameter, view in zip(self._parameters, self._gradients, strict=True):
             parameter.grad = view
         return True

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from train.fit import kernels
+
 _FLOOR = 1e-6
 """Added to the norm that is divided by, as `torch.nn.utils.clip_grad_norm_` does."""
 
@@ -27,9 +29,9 @@ def bound_gradients(parameters: Sequence[Tensor], largest: float) -> None:
         nn.utils.clip_grad_norm_(parameters, largest)
         return
     with torch.no_grad():
-        norms = torch._foreach_norm(gradients)  # noqa: SLF001 - as torch's own
+        norms = kernels.norm_of_each(gradients)
         if (share := _share(math.hypot(*(each.item() for each in norms)), largest)) < 1:
-            torch._foreach_mul_(gradients, share)
+            kernels.multiply_each_(gradients, share)
 
 
 def bound_together(gradients: Tensor, largest: float) -> None:

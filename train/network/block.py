@@ -36,7 +36,7 @@ class Block(nn.Sequential):
 
     def _known_layers(self) -> tuple[nn.Linear, nn.BatchNorm1d, int] | None:
         """Linear, BatchNorm and how many chances drop a value; None where other layers stand."""
-        layers = tuple(self._modules.values())
+        layers = tuple(self)
         if tuple(map(type, layers)) not in _KNOWN:
             return None
         linear, norm = cast("nn.Linear", layers[0]), cast("nn.BatchNorm1d", layers[1])
