@@ -37,6 +37,7 @@ td, th {{ text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px sol
 <a href="metrics">Metrics</a></p>
 </body></html>
 """
+VALUES = "raw values by column; null is missing"
 REFERENCE = "#/components/schemas/{model}"
 
 
@@ -205,7 +206,7 @@ def _forms(of_what: str) -> dict[str, Any]:
         kind.decode(): {"schema": {"type": "string", "format": "binary", "description": text}}
         for kind, text in (
             (npy.TYPE, f"One .npy array {of_what}; a category is its code, NaN is missing."),
-            (arrow.TYPE, f"An Arrow IPC stream {of_what}: raw values by column; null is missing."),
+            (arrow.TYPE, f"An Arrow IPC stream {of_what}, to its end-of-stream marker: {VALUES}."),
         )
     }
 

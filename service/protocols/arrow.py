@@ -1,7 +1,8 @@
 """The Arrow form of the plain dialect: a stream of columns in, a stream of columns out.
 
 ``application/vnd.apache.arrow.stream``: what pyarrow's ``ipc.new_stream`` and polars'
-``write_ipc_stream`` write. Columns carry raw values, as the plain dialect's JSON does.
+``write_ipc_stream`` write, up to the marker that ends it. Columns carry raw values, as the plain
+dialect's JSON does.
 """
 
 from __future__ import annotations

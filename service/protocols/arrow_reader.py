@@ -60,7 +60,7 @@ def read_stream(body: Body, columns: Sequence[Column]) -> dict[str, Values]:
     """The values of an Arrow stream by column.
 
     Args:
-        body: the whole stream, uncompressed inside.
+        body: the whole stream with its end-of-stream marker, uncompressed inside.
         columns: of the network; the stream's must be these, in any order.
 
     Raises:
@@ -110,11 +110,14 @@ def _read(body: memoryview, columns: Sequence[Column]) -> dict[str, Values]:
 
 
 def _messages(body: memoryview) -> Iterator[Message]:
-    """The messages in their order, up to the end that the stream states or the body has."""
+    """The messages in their order, up to the end that the stream states."""
     at = 0
     for _ in range(MOST_MESSAGES):
-        if at == len(body):
-            return
+        if at == len(body):  # readers take it for the end, but so it looks between two batches
+            raise BadRequest(
+                "Expected an Arrow IPC stream with its end-of-stream marker, got one that stops "
+                "without it, cut perhaps; close the writer, and send the whole of the stream."
+            )
         if body[at : at + 4] != CONTINUATION:
             raise ValueError("no message where one should begin")
         (length,) = struct.unpack_from("<i", body, at + 4)

@@ -96,6 +96,13 @@ def test_a_raw_request_is_a_whole_number_of_rows(app, rows, expected, n):
     assert probabilities.tobytes() == expected[:n].tobytes()
 
 
+def test_of_a_raw_request_that_is_cut_only_a_part_of_a_row_can_be_known(app, rows):
+    """It tells nobody how many rows there are; HTTP's own length is what holds it whole."""
+    body = rows[:2].tobytes()
+    for length in (1, len(body) // 2 - 1, len(body) // 2 + 1, len(body) - 1):
+        assert_problem(infer(app, body[:length], {LENGTH: "0"}), 400, "whole number of rows")
+
+
 def test_the_extension_is_listed(app):
     assert "binary_tensor_data" in ask(app, "GET", "/v2").json()["extensions"]
 

@@ -24,6 +24,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from serving import ROOT, ask, assert_problem, bits, golden_rows, probabilities
 
+from lockstep.errors import InvalidInstances
+from service.errors import BadRequest
+
 WRONG, BAD = "invalid_instances", "bad_request"
 BY_NAME = (OBJECTS, COLUMNS, COLUMN_BYTES, STREAM)
 ASH = 2
@@ -178,6 +181,41 @@ def test_a_compressed_body_is_answered_as_the_plain_one(several, dialect, rows, 
 def test_a_deadline_that_makes_no_sense_is_refused_alike(several, dialect, rows, names):
     answer = dialect.send(several, "wine", rows, names, x_request_timeout_ms="soon")
     assert_refused(answer, BAD, "Expected X-Request-Timeout-Ms to be a whole number")
+
+
+def question_of(app, dialect, model, body, headers):
+    """What the dialect reads of these bytes, without the way there."""
+    named = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
+    named[b"content-length"] = str(len(body)).encode()
+    endpoint, served = app.shortcuts.find(dialect.path.format(model).encode(), named)
+    return endpoint.question(served, named, body)
+
+
+@pytest.mark.parametrize("model", ["wine", "gauge"])
+@each_dialect()
+def test_a_body_that_is_cut_anywhere_is_refused(several, dialect, rows, names, model):
+    body, headers = written(dialect, model, rows, names)
+    assert len(question_of(several, dialect, model, body, headers).features) == 2
+    for length in range(len(body)):
+        with pytest.raises((BadRequest, InvalidInstances)):
+            question_of(several, dialect, model, body[:length], headers)
+
+
+@pytest.mark.parametrize("model", ["wine", "gauge"])
+@each_dialect()
+def test_what_stands_behind_a_body_is_refused(several, dialect, rows, names, model):
+    body, headers = written(dialect, model, rows, names)
+    for behind in (b"\x00", b"x", bytes(8), body):
+        with pytest.raises((BadRequest, InvalidInstances)):
+            question_of(several, dialect, model, body + behind, headers)
+
+
+def written(dialect, model, rows, names):
+    """Two rows of numbers, or of a number and a category."""
+    if model == "wine":
+        return dialect.write(rows, names)
+    colours = [1.0, 2.0] if dialect.coded else ["red", "green"]
+    return dialect.write([[1.5, colour] for colour in colours], GAUGE)
 
 
 def mutated(draw, body):
