@@ -37,7 +37,7 @@ class TorchScriptEngine:
             # its answers. Whether it is on is a fact of the thread, so it is said at every run.
             with torch.inference_mode(), _optimising(on=False):
                 answer = self._forward(torch.from_numpy(_writable(features)))
-        except (RuntimeError, ValueError, IndexError) as error:
+        except (RuntimeError, ValueError, IndexError, torch.jit.Error) as error:
             raise EngineFailure(f"torch could not run the rows: {_last_line(error)}") from error
         outputs = answer if isinstance(answer, tuple | list) else (answer,)
         if len(outputs) != self._outputs:
@@ -75,7 +75,7 @@ def load_module(model: bytes) -> torch.nn.Module:
         with _deprecation_silenced():
             load: Any = torch.jit.load  # torch leaves it without annotations
             module: torch.nn.Module = load(io.BytesIO(model), map_location="cpu")
-    except (RuntimeError, ValueError, EOFError) as error:
+    except (RuntimeError, ValueError, EOFError, torch.jit.Error) as error:
         raise Unreadable(
             f"torch cannot load the file as TorchScript: {_last_line(error)} "
             f"A file of weights alone (a state_dict) is no model; export it first."

@@ -1,11 +1,14 @@
+import io
 import sys
 import warnings
 
 import numpy as np
 import pytest
+import torch
 from serving import engine_of
 
 from lockstep.artifact.folder import open_artifact
+from lockstep.artifact.manifest import Tensor
 from lockstep.engine.engine import check_engine_name, open_engine
 from lockstep.engine.onnx import describe_tensors
 from lockstep.errors import EngineFailure, EngineUnavailable, InvalidSetting, NotFound, Unreadable
@@ -35,6 +38,24 @@ def test_a_batch_is_answered_in_the_order_of_its_rows(engine, wine):
 def test_rows_that_do_not_fit_are_a_failure_in_our_own_words(engine):
     with pytest.raises(EngineFailure, match="could not run the rows"):
         engine.run(np.zeros((2, 5), np.float32))
+
+
+class Raising(torch.nn.Module):
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        if rows.sum() > 0:
+            raise ValueError("its own objection")
+        return rows
+
+
+def test_what_a_module_raises_itself_is_a_failure_too():
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
+        buffer = io.BytesIO()
+        torch.jit.save(torch.jit.script(Raising()), buffer)
+    output = Tensor(name="rows", datatype="FP32", shape=(-1, 2))
+    engine = open_engine("torchscript", buffer.getvalue(), [output])
+    with pytest.raises(EngineFailure, match=r"could not run the rows: .*its own objection"):
+        engine.run(np.ones((2, 2), np.float32))
 
 
 def test_bytes_that_may_not_be_written_to_are_read_without_a_warning(engine, wine):
