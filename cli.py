@@ -27,7 +27,6 @@ from lockstep.errors import (
 
 if TYPE_CHECKING:
     from lockstep.proof.exact import Exactness
-    from lockstep.proof.finding import AuditReport
 
 PROVED = 0
 DISPROVED = 1
@@ -351,55 +350,64 @@ def audit(
     as_json: AsJson = False,
 ) -> int:
     """Find every operator in FILE... that is, or may enter, training mode."""
-    from rich.console import Console
-
-    from lockstep.display import audit_text
-
-    console = Console(highlight=False)
     worst = PROVED
     entries: list[dict[str, Any]] = []
     for file in files:
-        try:
-            report = _audit(file)
-        except LockstepError as error:
-            worst = max(worst, _complain(str(error), exit_code(error)))
-            entries.append({"file": str(file), "verdict": "unreadable", "error": str(error)})
-            continue
-        worst = max(worst, PROVED if report.verdict == "clean" else DISPROVED)
-        entry = {"file": str(file), "verdict": report.verdict, **report.model_dump(mode="json")}
+        entry, code = _audit(file, exact=exact, quiet=as_json)
         entries.append(entry)
-        if not as_json:
-            console.print(audit_text(str(file), report), soft_wrap=True)
-        if exact:
-            theorem = _exactness(file)
-            worst = max(worst, PROVED if theorem.verdict == "exact" else DISPROVED)
-            entry["exactness"] = theorem.model_dump(mode="json")
-            if not as_json:
-                console.print(f"  arithmetic: {theorem}", soft_wrap=True, markup=False)
+        worst = max(worst, code)
     if as_json:
         _print_json({"files": entries})
     return worst
 
 
-def _audit(file: Path) -> AuditReport:
+def _audit(file: Path, *, exact: bool, quiet: bool) -> tuple[dict[str, Any], int]:
+    """Audit one file: what JSON says of it, and its exit code; no error of it ends the others."""
+    from rich.console import Console
+
+    from lockstep.display import audit_text
     from lockstep.proof.prove import audit_file
 
+    console = Console(highlight=False)
+    entry: dict[str, Any] = {"file": str(file)}
+    try:
+        data = _model_bytes(file)
+        report = audit_file(str(file), data)
+    except LockstepError as error:  # a missing torch too: here and now the file cannot be read
+        return entry | {"verdict": "unreadable", **_told(error)}, _complain(str(error), UNREADABLE)
+    entry |= {"verdict": report.verdict, **report.model_dump(mode="json")}
+    code = PROVED if report.verdict == "clean" else DISPROVED
+    if not quiet:
+        console.print(audit_text(str(file), report), soft_wrap=True)
+    if not exact:
+        return entry, code
+    try:
+        theorem = _exactness(file, data)
+    except LockstepError as error:
+        complained = _complain(str(error), exit_code(error))
+        return entry | {"exactness": _told(error)}, max(code, complained)
+    if not quiet:
+        console.print(f"  arithmetic: {theorem}", soft_wrap=True, markup=False)
+    held = PROVED if theorem.verdict == "exact" else DISPROVED
+    return entry | {"exactness": theorem.model_dump(mode="json")}, max(code, held)
+
+
+def _model_bytes(file: Path) -> bytes:
     if file.suffix.lower() not in {".onnx", ".ts", ".pt", ".pth"}:
         raise Unreadable(f"Expected a model file, .onnx, .ts or .pt, got {file}.")
     try:
-        data = file.read_bytes()
+        return file.read_bytes()
     except OSError as error:
         raise NotFound(f"{file} cannot be read: {error.strerror}.") from error
-    return audit_file(str(file), data)
 
 
-def _exactness(file: Path) -> Exactness:
+def _exactness(file: Path, data: bytes) -> Exactness:
     from lockstep.proof.audit_onnx import read_onnx
     from lockstep.proof.exact import exactness
 
     if file.suffix.lower() != ".onnx":
         raise InvalidSetting(f"--exact reads the theorem off an .onnx file, got {file}.")
-    return exactness(read_onnx(file.read_bytes(), source=str(file)))
+    return exactness(read_onnx(data, source=str(file)))
 
 
 @app.command()
@@ -525,6 +533,10 @@ def serve(
     return run(settings)
 
 
+def _told(error: LockstepError) -> dict[str, str]:
+    return {"error": str(error), "kind": type(error).__name__}
+
+
 def _print_json(document: Any) -> None:
     json.dump(document, sys.stdout, indent=1, ensure_ascii=False)
     sys.stdout.write("\n")
@@ -537,7 +549,7 @@ def _errors_as_json(wanted: bool) -> Iterator[None]:
         yield
     except LockstepError as error:
         if wanted:
-            _print_json({"error": str(error), "kind": type(error).__name__})
+            _print_json(_told(error))
         raise
 
 

@@ -424,6 +424,42 @@ def test_an_audit_names_the_node_and_says_what_to_do(lockstep, audited):
     assert "BatchNormalization" in out
 
 
+def test_what_happens_to_one_file_costs_no_other_its_verdict(lockstep, audited, onnx_file):
+    plain = onnx_file(PLAIN, name="plain.onnx")
+    words = ["frozen", "nowhere", "garbage", "training"]
+    files = [plain, *(audited[word] for word in words), plain]
+    code, out, err = lockstep("audit", "--exact", "--json", *files)
+    assert code == 64
+    entries = json.loads(out)["files"]
+    assert [entry["file"] for entry in entries] == [str(file) for file in files]
+    verdicts = ["clean", "clean", "unreadable", "unreadable", "training", "clean"]
+    assert [entry["verdict"] for entry in entries] == verdicts
+    assert "off an .onnx file" in entries[1]["exactness"]["error"]
+    assert [entry.get("kind") for entry in entries[2:4]] == ["NotFound", "Unreadable"]
+    for entry in (entries[0], entries[5]):
+        assert entry["exactness"]["verdict"] == "broken"
+    assert len(err.splitlines()) == 3
+    code, out, _ = lockstep("audit", "--exact", *files)
+    assert code == 64
+    assert out.count("plain.onnx: clean") == 2
+    assert out.count("arithmetic: ") == 3
+
+
+def test_without_torch_a_torchscript_file_is_unreadable_and_the_others_are_not(
+    lockstep, audited, monkeypatch
+):
+    monkeypatch.delitem(sys.modules, "lockstep.engine.torchscript", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    files = [audited["training"], audited["frozen"], audited["clean"]]
+    code, out, err = lockstep("audit", "--json", *files)
+    assert code == 2
+    entries = json.loads(out)["files"]
+    assert [entry["verdict"] for entry in entries] == ["training", "unreadable", "clean"]
+    assert entries[1]["kind"] == "EngineUnavailable"
+    assert err == f"lockstep: {entries[1]['error']}\n"
+    assert f"{audited['frozen']} needs torch, which is not installed; install" in err
+
+
 # -- verify and import -------------------------------------------------------------------------
 
 
