@@ -23,10 +23,12 @@ from lockstep.errors import (
     NotFound,
     Unreadable,
     Unservable,
+    printable,
 )
 
 if TYPE_CHECKING:
     from lockstep.proof.exact import Exactness
+    from lockstep.proof.finding import AuditReport
 
 PROVED = 0
 DISPROVED = 1
@@ -98,7 +100,7 @@ def exit_code(error: LockstepError) -> int:
 
 
 def _complain(sentence: str, code: int) -> int:
-    print(f"lockstep: {sentence}", file=sys.stderr)
+    print(f"lockstep: {printable(sentence)}", file=sys.stderr)
     return code
 
 
@@ -347,13 +349,20 @@ def audit(
         bool,
         typer.Option("--exact", help="Ask of .onnx files whether no partial sum can round, too."),
     ] = False,
+    unconfined: Annotated[
+        bool,
+        typer.Option("--unconfined", help="Load TorchScript in this process, with all its rights."),
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Find every operator in FILE... that is, or may enter, training mode."""
+    """Find every operator in FILE... that is, or may enter, training mode.
+
+    Loading TorchScript runs what the file says: it is read in a process that can do nothing else.
+    """
     worst = PROVED
     entries: list[dict[str, Any]] = []
     for file in files:
-        entry, code = _audit(file, exact=exact, quiet=as_json)
+        entry, code = _audit(file, exact=exact, unconfined=unconfined, quiet=as_json)
         entries.append(entry)
         worst = max(worst, code)
     if as_json:
@@ -361,18 +370,17 @@ def audit(
     return worst
 
 
-def _audit(file: Path, *, exact: bool, quiet: bool) -> tuple[dict[str, Any], int]:
+def _audit(file: Path, *, exact: bool, unconfined: bool, quiet: bool) -> tuple[dict[str, Any], int]:
     """Audit one file: what JSON says of it, and its exit code; no error of it ends the others."""
     from rich.console import Console
 
     from lockstep.display import audit_text
-    from lockstep.proof.prove import audit_file
 
     console = Console(highlight=False)
     entry: dict[str, Any] = {"file": str(file)}
     try:
         data = _model_bytes(file)
-        report = audit_file(str(file), data)
+        report = _report(str(file), data, unconfined=unconfined)
     except LockstepError as error:  # a missing torch too: here and now the file cannot be read
         return entry | {"verdict": "unreadable", **_told(error)}, _complain(str(error), UNREADABLE)
     entry |= {"verdict": report.verdict, **report.model_dump(mode="json")}
@@ -399,6 +407,16 @@ def _model_bytes(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise NotFound(f"{file} cannot be read: {error.strerror}.") from error
+
+
+def _report(file: str, data: bytes, *, unconfined: bool) -> AuditReport:
+    if unconfined or file.lower().endswith(".onnx"):
+        from lockstep.proof.prove import audit_file
+
+        return audit_file(file, data)
+    from lockstep.proof.confined.audit import audit_confined
+
+    return audit_confined(file, data)
 
 
 def _exactness(file: Path, data: bytes) -> Exactness:

@@ -121,3 +121,11 @@ class EngineUnavailable(LockstepError):
 
 class EngineFailure(LockstepError):
     """The engine could not run the rows."""
+
+
+def printable(text: str) -> str:
+    """Text of an unknown maker in one line that moves no cursor: the rest is shown as escapes."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )

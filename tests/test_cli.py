@@ -5,9 +5,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import typer
 from corpus import case
+from hostile import hostile
 from rich.console import Console
 
 import cli
@@ -448,7 +450,6 @@ def test_what_happens_to_one_file_costs_no_other_its_verdict(lockstep, audited, 
 def test_without_torch_a_torchscript_file_is_unreadable_and_the_others_are_not(
     lockstep, audited, monkeypatch
 ):
-    monkeypatch.delitem(sys.modules, "lockstep.engine.torchscript", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
     files = [audited["training"], audited["frozen"], audited["clean"]]
     code, out, err = lockstep("audit", "--json", *files)
@@ -458,6 +459,29 @@ def test_without_torch_a_torchscript_file_is_unreadable_and_the_others_are_not(
     assert entries[1]["kind"] == "EngineUnavailable"
     assert err == f"lockstep: {entries[1]['error']}\n"
     assert f"{audited['frozen']} needs torch, which is not installed; install" in err
+
+
+def test_a_file_that_does_harm_when_it_is_loaded_does_none_when_it_is_audited(lockstep, tmp_path):
+    source, target = tmp_path / "theirs.pt", tmp_path / "target"
+    source.write_bytes(hostile(f'self.held = torch.from_file("{target}", True, 16).fill_(7.0)'))
+    code, out, err = lockstep("audit", source)
+    assert (code, out) == (2, "")
+    assert "not permitted" in err
+    assert not target.exists()
+    assert lockstep("audit", source, "--unconfined")[0] == 0  # of training mode there is none
+    assert target.exists()
+
+
+def test_names_in_a_file_move_no_cursor(lockstep, tmp_path):
+    source = tmp_path / "theirs.onnx"
+    model = onnx.load_from_string(case("batch-norm-opset-1").read())
+    for node in model.graph.node:
+        node.name = "\x1b[2J\ntheirs.onnx: clean"
+    source.write_bytes(model.SerializeToString())
+    code, out, _ = lockstep("audit", source)
+    assert code == 1
+    assert "\\x1b[2J\\ntheirs.onnx: clean" in out
+    assert "\x1b" not in out
 
 
 # -- verify and import -------------------------------------------------------------------------

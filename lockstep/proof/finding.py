@@ -6,6 +6,8 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
+from lockstep.errors import printable
+
 Verdict = Literal["clean", "training", "undecided"]
 
 
@@ -30,7 +32,8 @@ class Finding(BaseModel):
     advice: str
 
     def __str__(self) -> str:
-        return f"{self.node} ({self.operator}): {self.problem}. {self.advice}"
+        # Names in a file are whatever its maker liked.
+        return printable(f"{self.node} ({self.operator}): {self.problem}. {self.advice}")
 
 
 class Defect(NamedTuple):

@@ -102,6 +102,9 @@ def prove(
 def audit_file(file: str, data: bytes) -> AuditReport:
     """Audit a model file's bytes; torch is imported only for a TorchScript file.
 
+    Loading TorchScript runs what the file says: the bytes must be our own, or held to a digest that
+    is trusted. For any other there is :func:`lockstep.proof.confined.audit.audit_confined`.
+
     Args:
         file: what it is called in messages; one that ends in ``.onnx`` is read as ONNX.
         data: the whole file.
@@ -116,13 +119,18 @@ def audit_file(file: str, data: bytes) -> AuditReport:
         from lockstep.engine.torchscript import load_module  # noqa: PLC0415 - torch on demand
         from lockstep.proof.audit_torchscript import audit_torchscript  # noqa: PLC0415 - the same
     except ModuleNotFoundError as error:
-        raise EngineUnavailable(
-            f"Reading {file} needs torch, which is not installed; install lockstep[torchscript]."
-        ) from error
+        raise torch_missing(file) from error
     try:
         return audit_torchscript(load_module(data))
     except Unreadable as error:
         raise Unreadable(f"{file}: {error}") from error
+
+
+def torch_missing(file: str) -> EngineUnavailable:
+    """The error that says what to install to read a TorchScript file."""
+    return EngineUnavailable(
+        f"Reading {file} needs torch, which is not installed; install lockstep[torchscript]."
+    )
 
 
 def _engines(

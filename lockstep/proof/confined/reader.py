@@ -1,0 +1,61 @@
+"""The process that reads a TorchScript file which nobody trusts, and reports on it.
+
+Loading such a file runs what it says. So torch is imported first, then every right is given up that
+reading does not need, and only then is the first byte of the file seen.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lockstep.errors import Unreadable
+from lockstep.proof.confined.confinement import Limits, confine
+from lockstep.proof.finding import AuditReport
+
+LONGEST_SENTENCE = 1000
+
+
+class Answer(BaseModel):
+    """What the process says: a report, or a sentence that says why there is none."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    report: AuditReport | None = None
+    unreadable: str | None = Field(default=None, max_length=LONGEST_SENTENCE)
+
+
+def main(*limits: int) -> None:
+    """Read the file on stdin, write an :class:`Answer` as JSON to stdout, and end.
+
+    Args:
+        limits: the fields of :class:`Limits`.
+    """
+    # A file may print. Only the answer may go to stdout; stderr leads nowhere.
+    output = os.dup(1)
+    os.dup2(2, 1)
+    from lockstep.engine.torchscript import load_module  # noqa: PLC0415 - beside it, who starts it
+    from lockstep.proof.audit_torchscript import audit_torchscript  # noqa: PLC0415 - has no torch
+
+    bounds = Limits(*limits)
+    confine(bounds)
+    try:
+        model = b"".join(iter(lambda: os.read(0, 1 << 24), b""))
+        answer = Answer(report=audit_torchscript(load_module(model)))
+    except Unreadable as error:
+        answer = Answer(unreadable=str(error)[:LONGEST_SENTENCE])
+    except MemoryError:
+        answer = Answer(
+            unreadable=f"reading it takes more than {bounds.memory_bytes >> 20} MiB of memory."
+        )
+    written = answer.model_dump_json().encode()
+    if len(written) > bounds.file_bytes:
+        written = (
+            Answer(unreadable=f"its report is longer than {bounds.file_bytes >> 10} KiB.")
+            .model_dump_json()
+            .encode()
+        )
+    while written:
+        written = written[os.write(output, written) :]
+    os._exit(0)  # what the file left behind is not given another turn
