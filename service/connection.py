@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
-from uuid import uuid4
+from typing import Any, cast
 
+from httptools import (
+    HttpParserCallbackError,
+    HttpParserError,
+    HttpParserUpgrade,
+    HttpRequestParser,
+)
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service.errors import BadRequest
 from service.exchange import Exchange, Shortcuts
-from service.problems import NO_HTTP, problem_body
+from service.head import check_head, check_trailers
+from service.refusal import Deaf, Refusal
+from service.telemetry import log
 from service.transport import JoinedWrites
 
 # So much of a body is taken before the others have their turn: what a connection has to read is
 # else read to its end, and the memory for it may take the system milliseconds a megabyte.
 TURN_BYTES = 2**18
+# So much of a body is dropped after its request was answered, until the connection is closed.
+DROPPED_BYTES = 2**26
+# The sizes of chunks and what else stands between them may take so much, and so many times the
+# body: one byte a chunk takes six. A read, which may hold other requests too, is half of it.
+FRAMING_BYTES, FRAMING_RATIO = 2**19, 16
+# Stands for a request whose head is read once more, without the upgrade that it asks for.
+UPGRADE: Any = object()
 
 
 class Connection(HttpToolsProtocol):
@@ -22,7 +37,8 @@ class Connection(HttpToolsProtocol):
 
     A request takes the shortcut where its path has one and nothing about it is uncommon
     (`Shortcuts.find`); it is not pipelined, and the client reads what it is sent. All others are
-    uvicorn's: they reach the ASGI application.
+    uvicorn's: they reach the ASGI application. What two parsers may read in two ways is refused,
+    and nothing behind it is read.
 
     Args:
         shortcuts: past ASGI.
@@ -36,6 +52,8 @@ class Connection(HttpToolsProtocol):
         self._shortcuts = shortcuts
         self._exchange: Exchange | None = None
         self._unbroken_bytes = 0
+        self._dropped_bytes = 0
+        self._framing_left: int | None = None  # of a chunked body that is being read
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Write through a transport that holds heads back."""
@@ -50,6 +68,61 @@ class Connection(HttpToolsProtocol):
         self._exchange = None
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        """Read requests; where a proxy may have read others, refuse and read no more."""
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            self._decline(memoryview(data)[upgrade.args[0] :])
+        except HttpParserError as error:
+            self._refuse(error)
+        if self._framing_left is not None:
+            self._count_framing(len(data))
+
+    def _decline(self, rest: memoryview) -> None:
+        """Decline upgrades: the parser stops at that word, and is given the head without it.
+
+        The request is then one that never asked, and its body is found by the same parser.
+
+        Args:
+            rest: what was received behind the head.
+        """
+        while True:
+            self.cycle = self._read
+            lines = (b"%b: %b\r\n" % line for line in self.headers if line[0] != b"upgrade")
+            stopped, self.parser = self.parser, HttpRequestParser(self)
+            # As uvicorn's own: what follows a request that says "close" is dropped.
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+            first = (stopped.get_method(), self.url, stopped.get_http_version().encode())
+            try:
+                self.parser.feed_data(b"%b %b HTTP/%b\r\n%b\r\n" % (*first, b"".join(lines)))
+                self.parser.feed_data(rest)
+            except HttpParserUpgrade as upgrade:
+                rest = rest[upgrade.args[0] :]
+            except HttpParserError as error:
+                self._refuse(error)
+                return
+            else:
+                return
+
+    def _count_framing(self, received_bytes: int) -> None:
+        """Refuse chunks whose sizes, extensions and trailers outweigh the body by far."""
+        assert self._framing_left is not None  # noqa: S101 - the caller looked
+        self._framing_left -= received_bytes
+        if self._framing_left < 0:
+            self._refuse(
+                BadRequest(
+                    "Expected chunks of a body, got much more between them than in them; send "
+                    "larger chunks without extensions."
+                )
+            )
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Note a header; what it means is asked when all are there."""
+        self.headers.append((name.lower(), value))
+
     def on_headers_complete(self) -> None:
         """Take the shortcut where there is one."""
         parser = self.parser
@@ -58,9 +131,12 @@ class Connection(HttpToolsProtocol):
             and parser.get_method() == b"POST"
             and parser.get_http_version() == "1.1"
         ):
-            headers = dict(self.headers)
+            lines = self.headers
+            headers = dict(lines)
             shortcut = self._shortcuts.find(self.url, headers)
             if shortcut is not None:
+                if len(headers) != len(lines):
+                    check_head(b"POST", self.url, "1.1", lines)
                 self.cycle = self._exchange = Exchange(
                     shortcut,
                     self._shortcuts,
@@ -71,7 +147,23 @@ class Connection(HttpToolsProtocol):
                     on_response=self.on_response_complete,
                 )
                 return
+        self._begin_asgi()
+
+    def _begin_asgi(self) -> None:
+        parser = self.parser
+        version = parser.get_http_version()
+        check_head(parser.get_method(), self.url, version, self.headers)
+        if parser.should_upgrade():
+            self._read, self.cycle = self.cycle, UPGRADE
+            return
+        headers = dict(self.headers)
+        # A client of HTTP/1.0 does not know the interim answer.
+        expected = headers.get(b"expect", b"").lower() == b"100-continue"
+        self.expect_100_continue = expected and version != "1.0"
+        self._framing_left = FRAMING_BYTES if b"transfer-encoding" in headers else None
+        self._dropped_bytes = 0
         super().on_headers_complete()
+        self.headers = []  # what comes behind the body is none of its headers
 
     def _is_idle(self) -> bool:
         """Whether nothing is under way, neither a request nor an answer that is not yet read."""
@@ -85,8 +177,14 @@ class Connection(HttpToolsProtocol):
             self._unbroken_bytes += len(body)
             if self._unbroken_bytes >= TURN_BYTES:
                 self._pause()
-        else:
-            super().on_body(body)
+            return
+        if self._framing_left is not None:
+            self._framing_left += (FRAMING_RATIO + 1) * len(body)
+        if self.cycle.response_complete:
+            self._dropped_bytes += len(body)
+            if self._dropped_bytes > DROPPED_BYTES:
+                self.transport.close()
+        super().on_body(body)
 
     def _pause(self) -> None:
         """Read on in the loop's next turn."""
@@ -103,23 +201,59 @@ class Connection(HttpToolsProtocol):
         """Ask, where the request took the shortcut."""
         if isinstance(self.cycle, Exchange):
             self.cycle.ask(self.loop)
-        else:
+        elif self.cycle is not UPGRADE:
+            check_trailers(self.headers)
+            self._framing_left = None
             super().on_message_complete()
+            self.cycle.more_body = False  # uvicorn leaves it where the answer came first
 
     def on_response_complete(self) -> None:
         """Leave nothing held."""
         self._joined.flush()
         super().on_response_complete()
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer bytes that are no request, and hang up."""
-        del msg
-        request_id = uuid4().hex
-        body = problem_body(NO_HTTP, request_id)
-        head = (
-            f"HTTP/1.1 {NO_HTTP.status} Bad Request\r\ncontent-type: application/json\r\n"
-            f"content-length: {len(body)}\r\nconnection: close\r\n"
-            f"x-request-id: {request_id}\r\n\r\n"
-        )
-        self.transport.write(head.encode() + body)
-        self.transport.close()
+    def _refuse(self, error: Exception) -> None:
+        """Answer what is no request when its turn comes, hang up, and read no more."""
+        method = self.parser.get_method()
+        self.parser = cast("HttpRequestParser", Deaf())
+        self._framing_left = None
+        if self.transport.is_closing():
+            return
+        reason = _reason(error, method)
+        if not isinstance(reason, BadRequest):
+            log.error("connection broke off", exc_info=reason)
+            self.transport.close()
+            return
+        telemetry = self._shortcuts.telemetry
+        refusal = Refusal(reason, self._joined, self.loop, telemetry)
+        cycle = self.cycle
+        if cycle is None or (cycle.response_complete and not cycle.more_body):
+            refusal.send()
+        elif not cycle.more_body:
+            self.pipeline.appendleft((cast("Any", refusal), self.app))
+        elif self.pipeline and self.pipeline[0][0] is cycle:
+            self.pipeline[0] = (cast("Any", refusal), self.app)
+        else:
+            # An answer that needs no body is given first, as if the rest had come in a later read.
+            self.loop.call_soon(self._break_off, refusal)
+
+    def _break_off(self, refusal: Refusal) -> None:
+        """Answer in the place of a request whose body is broken; where it has one, hang up."""
+        if self.transport.is_closing():
+            return
+        if self.cycle.response_started:
+            self.transport.close()
+            return
+        self.cycle.disconnected = True
+        refusal.send()
+        self.cycle.message_event.set()
+
+
+def _reason(error: Exception, method: bytes) -> BaseException | None:
+    """Why the parser stopped: its own error, or that of what it called."""
+    cause = error.__context__ if isinstance(error, HttpParserCallbackError) else error
+    if not isinstance(cause, HttpParserError):
+        return cause
+    if method == b"PRI":
+        return BadRequest("Expected HTTP/1.1, got the preface of HTTP/2; send HTTP/1.1.")
+    return BadRequest(f"Expected an HTTP/1.1 request, got something else: {cause}.")

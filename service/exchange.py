@@ -17,6 +17,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 from lockstep.engine.engine import Rows
+from service.head import MISSPELT, is_host
 from service.middleware import CLIENT_LEFT, Headers, RequestIds, refusal
 from service.protocols.endpoint import Endpoint, Question
 from service.repository import Repository, Served
@@ -26,8 +27,10 @@ from service.telemetry import Telemetry
 
 DefaultHeaders = list[tuple[bytes, bytes]]
 
-# What only the ASGI way does: to unpack a body, to read one of unknown length, to say "continue".
-UNCOMMON = frozenset({b"content-encoding", b"transfer-encoding", b"expect", b"upgrade"})
+# What only the ASGI way does: to unpack a body, to read one of unknown length, to say "continue",
+# to look at what is ambiguous.
+UNCOMMON = frozenset({b"content-encoding", b"transfer-encoding", b"expect", b"upgrade"} | MISSPELT)
+MOST_HOSTS = 1000
 
 
 class Shortcut(NamedTuple):
@@ -71,24 +74,40 @@ class Shortcuts:
         ids: gives requests their ids.
         telemetry: counts and times the answers.
         heads: of the answers.
+        hosts: that requests have named; to look one up is faster than to read it.
     """
 
     paths: Mapping[bytes, Shortcut]
     ids: RequestIds
     telemetry: Telemetry
     heads: Heads = field(default_factory=Heads)
+    hosts: set[bytes] = field(default_factory=set)
 
     def find(self, path: bytes, headers: Headers) -> Shortcut | None:
         """The shortcut for a request, or None where it has to take the ASGI way.
 
-        A body whose size is not known goes that way as well.
+        A body whose size is not known goes that way as well, and so does a host that is none.
         """
         shortcut = self.paths.get(path)
         if shortcut is None or not UNCOMMON.isdisjoint(headers):
             return None
+        host = headers.get(b"host")
+        if host not in self.hosts and not self._meet(host):
+            return None
         length = headers.get(b"content-length")
-        most = shortcut.endpoint.limits.body_bytes
-        return shortcut if length is not None and int(length) <= most else None
+        try:
+            fits = length is not None and int(length) <= shortcut.endpoint.limits.body_bytes
+        except ValueError:  # thousands of digits
+            return None
+        return shortcut if fits else None
+
+    def _meet(self, host: bytes | None) -> bool:
+        if host is None or not is_host(host):
+            return False
+        if len(self.hosts) >= MOST_HOSTS:
+            self.hosts.clear()
+        self.hosts.add(host)
+        return True
 
 
 def shortcuts_to(endpoints: Iterable[Endpoint], repository: Repository) -> dict[bytes, Shortcut]:
@@ -144,6 +163,7 @@ class Exchange:
     )
 
     message_event = _Unheard()
+    more_body = False  # of a known length: what is wrong behind its head is no body of it
 
     def __init__(
         self,

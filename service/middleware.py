@@ -66,6 +66,8 @@ class Observed:
             return
         begin = perf_counter()
         headers = dict(scope["headers"])
+        if b"expect" in headers:
+            receive, send = _hanging_up_unless_asked(receive, send)
         request_id = self._ids.of(headers)
         scope["state"] = {"request_id": request_id, "headers": headers}
         status = 0
@@ -90,6 +92,27 @@ class Observed:
             route = scope.get("route") or scope.get("endpoint")
             path = getattr(route, "path", "unmatched")
             self._telemetry.observe(path, status, perf_counter() - begin)
+
+
+def _hanging_up_unless_asked(receive: Receive, send: Send) -> tuple[Receive, Send]:
+    """Hang up after an answer that comes before the body was asked for.
+
+    The client may send the body or not: whether what comes next is that body or a request, nobody
+    can say.
+    """
+    asked = False
+
+    async def receive_asked() -> Message:
+        nonlocal asked
+        asked = True
+        return await receive()
+
+    async def send_or_hang_up(message: Message) -> None:
+        if message["type"] == "http.response.start" and not asked:
+            message["headers"] = [*message["headers"], (b"connection", b"close")]
+        await send(message)
+
+    return receive_asked, send_or_hang_up
 
 
 def refusal(error: Exception, request_id: bytes) -> Answer:

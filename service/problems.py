@@ -46,8 +46,6 @@ TABLE: dict[type[LockstepError], tuple[int, str]] = {
 }
 INTERNAL = "The service failed to answer; the request id finds the reason in its log."
 
-NO_HTTP = Problem(400, "bad_request", "Expected an HTTP/1.1 request, got something else.")
-
 
 def problem_of(error: Exception) -> Problem:
     """The answer to an error: no internals leave with a 500."""

@@ -11,20 +11,25 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import numpy as np
 import onnx
+import uvicorn
 from fastapi import FastAPI
 
 from lockstep.artifact.folder import GOLDEN, Artifact, open_artifact, write_artifact
 from lockstep.artifact.golden import Golden
 from lockstep.engine.engine import MODEL_FILES, Engine, EngineName, open_engine
+from service.app import Application
+from service.process import bind, listen
+from service.server import connections
 
 ROOT = Path(__file__).parents[1]
 PROBLEM = {"error", "code", "request_id"}
@@ -155,6 +160,31 @@ def run_command(*words: str | Path, **variables: str) -> subprocess.CompletedPro
         timeout=READY_S * 2,
         check=False,
     )
+
+
+@contextmanager
+def listening(app: Application, loop: Literal["asyncio", "uvloop"] = "asyncio") -> Iterator[int]:
+    """The application behind a real socket, in a thread of this process; its port."""
+    listener = bind("127.0.0.1", 0)
+    listen(listener)
+    config = uvicorn.Config(
+        app,
+        http=connections(app),
+        loop=loop,
+        log_config=None,
+        lifespan="off",
+        server_header=False,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 @dataclass

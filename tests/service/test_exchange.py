@@ -3,21 +3,19 @@
 import asyncio
 import json
 import socket
-import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing
 
 import httpx
 import pytest
 import uvicorn
-from serving import ask, assert_problem, golden_rows, probabilities
+from serving import ask, assert_problem, golden_rows, listening, probabilities
 
 from lockstep.errors import EngineFailure
 from service.app import create_app
 from service.batching import Batcher
 from service.connection import Connection
 from service.exchange import Exchange, Shortcuts
-from service.process import bind, listen
 from service.responses import LARGE_BYTES
 from service.server import connections
 from service.settings import Settings
@@ -25,31 +23,6 @@ from service.settings import Settings
 BODY_LIMIT = 3_000_000
 CHANGING = {"date", "x-request-id"}
 OCTETS = {"inference-header-content-length": "0"}
-
-
-@contextmanager
-def listening(app):
-    """The application behind a real socket, in a thread of this process."""
-    listener = bind("127.0.0.1", 0)
-    listen(listener)
-    config = uvicorn.Config(
-        app,
-        http=connections(app),
-        loop="asyncio",
-        log_config=None,
-        lifespan="off",
-        server_header=False,
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -248,7 +221,8 @@ def test_requests_at_once_down_one_connection_are_answered_in_their_order(port, 
     for i in range(12):
         content = body_of(rows[i % 3 : i % 3 + 1])
         end = "connection: close\r\n" if i == 11 else ""
-        head = f"POST /predict HTTP/1.1\r\nx-request-id: r{i}\r\ncontent-length: {len(content)}\r\n"
+        head = f"POST /predict HTTP/1.1\r\nhost: a\r\nx-request-id: r{i}\r\n"
+        head += f"content-length: {len(content)}\r\n"
         requests.append(f"{head}{end}\r\n".encode() + content)
         expected.append(send(port, content).content)
     answers = raw(port, b"".join(requests)).split(b"HTTP/1.1 200 OK\r\n")[1:]
@@ -284,9 +258,9 @@ def test_a_client_that_leaves_before_its_rows_are_run_is_counted_and_harms_nobod
 
     before = status_499()
     content = body_of(rows[:1])
-    head = f"POST /predict HTTP/1.1\r\ncontent-length: {len(content) + 1}\r\n\r\n".encode()
+    head = f"POST /predict HTTP/1.1\r\nhost: a\r\ncontent-length: {len(content) + 1}\r\n\r\n"
     with closing(socket.create_connection(("127.0.0.1", port), 10)) as connection:
-        connection.sendall(head + content)
+        connection.sendall(head.encode() + content)
     for _ in range(100):
         if status_499() > before:
             break
@@ -311,7 +285,7 @@ class Socket:
 
 def exchange(app, rows, transport):
     content = body_of(rows)
-    headers = {b"content-length": str(len(content)).encode()}
+    headers = {b"host": b"a", b"content-length": str(len(content)).encode()}
     shortcuts = app.shortcuts
     found = shortcuts.find(b"/predict", headers)
     made = Exchange(

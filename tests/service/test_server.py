@@ -169,7 +169,8 @@ def test_requests_down_one_connection_at_once_are_answered_in_order(process, art
 
 def test_a_client_that_hangs_up_disturbs_nobody(process, body):
     url = httpx.URL(process.address)
-    for sent in (b"POST /predict HT", b"POST /predict HTTP/1.1\r\ncontent-length: 9000\r\n\r\n{"):
+    begun = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 9000\r\n\r\n{"
+    for sent in (b"POST /predict HT", begun):
         with socket.create_connection((url.host, url.port), timeout=5) as connection:
             connection.sendall(sent)
     assert httpx.post(f"{process.address}/predict", content=body).status_code == 200
