@@ -7,7 +7,7 @@ IMAGE ?= lockstep
 TORCH_INDEX ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check unit image image-test results bench bench-quick bench-train clean
+.PHONY: help run test check unit clients image image-test results bench bench-quick bench-train clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -25,7 +25,10 @@ check: $(VENV)/installed ## Formatting, lint, types, layers
 	$(BIN)/lint-imports --no-logo
 
 unit: $(VENV)/installed ## The tests, with branch coverage
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term -m "not container"
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term -m "not clients and not container"
+
+clients: $(VENV)/installed ## Ask the service with curl and Java, where they are installed
+	$(BIN)/python -m pytest tests/service/test_clients.py -m clients -q
 
 image: ## Build the container image
 	docker build --network host -t $(IMAGE) .
