@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import socket
 import sys
 from collections.abc import Callable
 from functools import partial
 from types import FrameType
+from typing import Literal
 
 import orjson
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from lockstep.errors import LockstepError
+from service import trial
 from service.app import Application, create_app
-from service.connection import Connection
 from service.process import Stopped, bind, cannot_start, listen, stop_on_signals
 from service.repository import Repository
 from service.settings import Settings
@@ -24,6 +27,9 @@ from service.telemetry import configure_logging, log
 # Objects that a request makes are freed by their counts; a look for cycles at every 700 of them
 # (Python's default) took a tenth of the time.
 GARBAGE_THRESHOLD = 10_000
+
+# A maker of connections, or uvicorn's name for its own.
+Http = Callable[..., asyncio.Protocol] | Literal["httptools"]
 
 
 class Server(uvicorn.Server):
@@ -77,9 +83,41 @@ def _say_ready(app: FastAPI, listener: socket.socket) -> None:
     log.info("ready", host=host, port=port, models=list(app.state.repository.models))
 
 
-def connections(app: Application) -> Callable[..., Connection]:
+def connections(app: Application) -> Callable[..., asyncio.Protocol]:
     """What uvicorn makes its connections by, for an application with shortcuts."""
+    from service.connection import Connection  # noqa: PLC0415 - not before the trial
+
     return partial(Connection, app.shortcuts)
+
+
+def configure(app: ASGIApp, http: Http, drain_s: int) -> uvicorn.Config:
+    """How uvicorn serves an application; ``http`` makes its connections."""
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http=http,  # type: ignore[arg-type]  # called as a class is
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # nothing here asks who the client is
+        timeout_graceful_shutdown=drain_s,
+    )
+
+
+def _tried_connections(app: Application, drain_s: int) -> Http:
+    """Our connections; or uvicorn's own, without shortcuts, where ours do not work with it."""
+    fault = trial.fault(lambda small: configure(small, "httptools", drain_s))
+    if fault is None:
+        return connections(app)
+    log.warning(
+        "shortcuts are off",
+        reason=fault,
+        uvicorn=uvicorn.__version__,
+        advice=f"Requests are answered over ASGI, slower and with the same bits; "
+        f"install {trial.TESTED}.",
+    )
+    return "httptools"
 
 
 def serve(
@@ -99,21 +137,11 @@ def serve(
     Raises:
         Stopped: after the signal, when what was in flight has been answered.
     """
+    config = configure(app, _tried_connections(app, settings.drain_s), settings.drain_s)
     # What was loaded stays: the collector need not look at it again, request after request.
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_THRESHOLD)
-    config = uvicorn.Config(
-        app,
-        loop="uvloop",
-        http=connections(app),  # type: ignore[arg-type]  # called as a class is
-        ws="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,  # nothing here asks who the client is
-        timeout_graceful_shutdown=settings.drain_s,
-    )
 
     def begun() -> None:
         on_accepting()

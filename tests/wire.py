@@ -90,7 +90,7 @@ class Peer:
 
     async def _noting(self, scope, receive, send):
         self._asked.append(scope["path"])
-        await self._app.entry(scope, receive, send)
+        await self._app(scope, receive, send)
 
     def send(self, *parts: bytes) -> Answered:
         """The answers to bytes that arrive in these parts."""
