@@ -190,7 +190,8 @@ def shared_metrics() -> Iterator[Path]:
 def count_as(worker: int) -> None:
     """Share the metrics that are made from now on, under the worker's number.
 
-    Its successor counts on in the same files: nothing is lost, and nothing piles up.
+    Its successor counts on in the same files: nothing is lost, and nothing piles up. By what the
+    library publishes, processes count under their own numbers, and leave their files for ever.
     """
     values.ValueClass = values.MultiProcessValue(lambda: worker)  # type: ignore[no-untyped-call]
 

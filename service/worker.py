@@ -187,7 +187,8 @@ def _interrupts_blocked() -> Iterator[None]:
 
     A terminal sends it to every process at once; the parent alone is to decide.
     """
-    resource_tracker.ensure_running()  # which unblocks it, where `start` would have to do this
+    # It unblocks the signal when it starts, and no public name starts it but `start`, too late.
+    resource_tracker.ensure_running()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -32,7 +32,8 @@ _DATATYPES = {
 
 _INTERNALS = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : |/\S+:\d+ [^(]*\([^)]*\)(?: const)? ")
 
-# What onnxruntime raises of its own; its classes share no base below Exception.
+# What onnxruntime raises of its own; its classes share no base below Exception, and no public
+# module lists them.
 ERRORS: tuple[type[Exception], ...] = (
     *(
         kind

@@ -103,7 +103,7 @@ def freeze(module: torch.nn.Module, sample: FeatureArray) -> bytes:
 
 
 def _optimising(*, on: bool) -> AbstractContextManager[None]:
-    """The optimising executor of this thread."""
+    """The optimising executor of this thread; torch publishes no name that turns it off."""
     return torch.jit.optimized_execution(on)  # type: ignore[attr-defined]  # unlisted
 
 
