@@ -7,10 +7,13 @@ every sentence, and what the bulk read lets through is what the other way would 
 
 from __future__ import annotations
 
+from threading import local
+
 import numpy as np
 import simdjson
 
 from lockstep.artifact.columns import FeatureArray
+from service.placement import READ_IN_LOOP_BYTES
 from service.responses import Body
 
 KEY = "instances"
@@ -18,16 +21,19 @@ KEY = "instances"
 UNREADABLE = (ValueError, TypeError, KeyError, RuntimeError)
 
 
+class Parsers(local):
+    """The parser of each thread: what it has parsed lives in it until it parses again."""
+
+    def __init__(self) -> None:
+        self.own = simdjson.Parser()
+
+
 class BulkReader:
-    """Reads rows of ``width`` numbers; one to a thread, since a parser is reused."""
+    """Reads rows of ``width`` numbers, in any thread."""
 
     def __init__(self, width: int) -> None:
         self._width = width
-        self._parser = simdjson.Parser()
-
-    def for_another_thread(self) -> BulkReader:
-        """A reader of the same requests, with a parser of its own."""
-        return BulkReader(self._width)
+        self._parsers = Parsers()
 
     def read(self, body: Body) -> FeatureArray | None:
         """The features of a plain request.
@@ -48,8 +54,10 @@ class BulkReader:
             return None
 
     def _read(self, body: Body) -> FeatureArray | None:
+        # A parser keeps the memory that its largest body took: one for a large body goes with it.
+        parser = self._parsers.own if len(body) < READ_IN_LOOP_BYTES else simdjson.Parser()
         # The parser's views must be gone before it parses again, so they live in this frame only.
-        document = self._parser.parse(body)
+        document = parser.parse(body)
         if not isinstance(document, simdjson.Object):
             return None
         instances = document[KEY]

@@ -79,7 +79,7 @@ class Connection(HttpToolsProtocol):
         except HttpParserError as error:
             self._refuse(error)
         if self._framing_left is not None:
-            self._count_framing(len(data))
+            self._count_framing(self._framing_left - len(data))
 
     def _decline(self, rest: memoryview) -> None:
         """Decline upgrades: the parser stops at that word, and is given the head without it.
@@ -107,11 +107,10 @@ class Connection(HttpToolsProtocol):
             else:
                 return
 
-    def _count_framing(self, received_bytes: int) -> None:
+    def _count_framing(self, left: int) -> None:
         """Refuse chunks whose sizes, extensions and trailers outweigh the body by far."""
-        assert self._framing_left is not None  # noqa: S101 - the caller looked
-        self._framing_left -= received_bytes
-        if self._framing_left < 0:
+        self._framing_left = left
+        if left < 0:
             self._refuse(
                 BadRequest(
                     "Expected chunks of a body, got much more between them than in them; send "

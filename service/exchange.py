@@ -19,9 +19,10 @@ from typing import NamedTuple
 from lockstep.engine.engine import Rows
 from service.head import MISSPELT, is_host
 from service.middleware import CLIENT_LEFT, Headers, RequestIds, refusal
+from service.placement import is_long_to_read, is_long_to_write
 from service.protocols.endpoint import Endpoint, Question
 from service.repository import Repository, Served
-from service.responses import LARGE_BYTES, Answer, Body
+from service.responses import Answer, Body
 from service.responses import Headers as Lines
 from service.telemetry import Telemetry
 
@@ -201,11 +202,8 @@ class Exchange:
         self._body += part
 
     def ask(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Read the body, which is whole, and ask the engine for its rows.
-
-        A large body is read in a thread.
-        """
-        if self._length < LARGE_BYTES:
+        """Read the body, which is whole, and ask the engine for its rows."""
+        if not is_long_to_read(self._length, self._headers):
             self._enqueue(self._read)
             return
         reading = loop.run_in_executor(None, self._read)
@@ -214,7 +212,9 @@ class Exchange:
     def _read(self) -> Question:
         endpoint, served = self._shortcut
         endpoint.check(self._headers)
-        return endpoint.question(served, self._headers, self._body)
+        question = endpoint.question(served, self._headers, self._body)
+        self._body = b""  # what the features need of it they hold themselves
+        return question
 
     def _enqueue(self, read: Callable[[], Question]) -> None:
         try:
@@ -233,11 +233,8 @@ class Exchange:
         return self.disconnected
 
     def take(self, result: Rows | Exception) -> None:
-        """Answer with the rows, or with the reason why there are none.
-
-        The answer to a large body is written in a thread, which lets go of the body too.
-        """
-        if self._length < LARGE_BYTES or isinstance(result, Exception):
+        """Answer with the rows, or with the reason why there are none."""
+        if isinstance(result, Exception) or not is_long_to_write(result):
             self._send(self._answer(result))
             return
         loop = asyncio.get_running_loop()
@@ -245,7 +242,6 @@ class Exchange:
         writing.add_done_callback(lambda done: self._send(done.result()))
 
     def _answer(self, result: Rows | Exception) -> Answer:
-        self._body = b""
         if isinstance(result, Exception):
             return refusal(result, self._request_id)
         try:

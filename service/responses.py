@@ -8,8 +8,6 @@ from starlette.types import Receive, Send
 
 # One that came in pieces has grown in place, and is not copied once more.
 Body = bytes | bytearray
-# From here on, reading and checking a body takes so long that it is done in a thread.
-LARGE_BYTES = 2**20
 Headers = tuple[tuple[bytes, bytes], ...]
 
 JSON = (b"content-type", b"application/json")

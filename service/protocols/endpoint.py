@@ -15,8 +15,9 @@ from lockstep.engine.engine import Rows
 from service.batching import Batcher
 from service.compression import unpack
 from service.middleware import Headers
+from service.placement import is_long_to_read, is_long_to_write, placed
 from service.repository import Repository, Served
-from service.responses import LARGE_BYTES, Answer, Body, read_body, send_answer
+from service.responses import Answer, Body, read_body, send_answer
 
 
 @dataclass(frozen=True)
@@ -92,12 +93,11 @@ class Endpoint(ABC):
         headers = scope["state"]["headers"]
         self.check(headers)
         body = await read_body(receive)
-        if len(body) < LARGE_BYTES and b"content-encoding" not in headers:
-            question = self.question(served, headers, body)
-        else:
-            question = await asyncio.to_thread(self._unpacked_question, served, headers, body)
+        is_long = is_long_to_read(len(body), headers)
+        question = await placed(is_long, self._unpacked_question, served, headers, body)
         rows = await run(served.batcher, question.features, question.timeout_s, receive)
-        await send_answer(send, question.write(rows))
+        answer = await placed(is_long_to_write(rows), question.write, rows)
+        await send_answer(send, answer)
 
     def _unpacked_question(self, served: Served, headers: Headers, body: Body) -> Question:
         encoding = headers.get(b"content-encoding", b"")

@@ -22,7 +22,7 @@ from service.middleware import Headers, timeout_s
 from service.protocols.endpoint import Endpoint, Limits, Question
 from service.protocols.forms import accepted_form, check_type, form_of, write_form
 from service.repository import Repository, Served
-from service.responses import LARGE_BYTES, Answer, Body
+from service.responses import Answer, Body
 from service.tensors import checked, features_of_instances
 
 PATHS = (
@@ -75,10 +75,7 @@ class Predict(Endpoint):
         """Read a request; see `Endpoint.question`."""
         manifest, form = served.manifest, form_of(headers)
         if form is None:
-            bulk = served.bulk
-            if bulk is not None and len(body) >= LARGE_BYTES:
-                bulk = bulk.for_another_thread()
-            features = read_features(body, manifest, bulk)
+            features = read_features(body, manifest, served.bulk)
         else:
             features = form.read(body, manifest)
         accepted, encodings = accepted_form(headers, manifest), headers.get(b"accept-encoding", b"")

@@ -16,7 +16,7 @@ from service.app import create_app
 from service.batching import Batcher
 from service.connection import Connection
 from service.exchange import Exchange, Shortcuts
-from service.responses import LARGE_BYTES
+from service.placement import READ_IN_LOOP_BYTES
 from service.server import connections
 from service.settings import Settings
 
@@ -129,7 +129,7 @@ def test_a_large_body_is_read_in_a_thread_to_the_same_bits(asgi_app, port, rows,
     binary = path != "/predict"
     many = rows.repeat(9000 if binary else 3000, axis=0)
     content = many.tobytes() if binary else body_of(many)
-    assert LARGE_BYTES < len(content) < BODY_LIMIT
+    assert READ_IN_LOOP_BYTES < len(content) < BODY_LIMIT
     headers = OCTETS if binary else {}
     short = send(port, content, path, **{name.replace("-", "_"): v for name, v in headers.items()})
     assert len(taken) == 1
