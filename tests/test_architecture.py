@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,39 @@ def test_a_room_knows_only_the_rooms_below_it(path):
     room = path.relative_to(ROOT).parts[0]
     above = {"train", "service", "cli"} - {room}
     assert not {name.split(".")[0] for name in imports(path)} & above
+
+
+def modules():
+    """Every file by the dotted name of its module."""
+    names = {}
+    for path in EVERYTHING:
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return names
+
+
+def modules_imported(path, known):
+    """The modules among the known ones that a file imports anywhere.
+
+    ``from package import module`` names the module, and nothing that the package gathers.
+    """
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                module = f"{node.module}.{alias.name}"
+                yield from {module if module in known else node.module} & known
+
+
+def test_no_modules_import_each_other_not_even_inside_a_function():
+    """Also not by way of others: what knows each other is one thing in two files."""
+    paths = modules()
+    imported = {name: modules_imported(path, paths.keys()) for name, path in paths.items()}
+    try:
+        TopologicalSorter(imported).prepare()
+    except CycleError as error:
+        pytest.fail(f"They import each other: {' ← '.join(error.args[1])}")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from lockstep.errors import InvalidSetting, NotFound, Unreadable
 from train.configuration.configuration import Configuration
 from train.data.dataset import Dataset, Split
 from train.fit.container import from_bytes, to_bytes
-from train.fit.devices import Device
+from train.fit.device import Device
 
 FILE = "checkpoint"
 SECONDS_BETWEEN = 5.0

@@ -1,20 +1,17 @@
-"""Where a network is fitted: this process's CPU, or what Lightning Fabric reaches."""
+"""The devices to choose from: this process's CPU, its threads, or what Lightning Fabric reaches."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lockstep.errors import InvalidSetting
 from train.configuration.training import TrainingConfiguration
-from train.network.network import Network
-
-Answer = TypeVar("Answer")
+from train.fit.device import Device
 
 ONE_THREAD_WORK = 300_000_000
 """Multiplications of a step's forward pass up to which one thread is taken.
@@ -23,50 +20,6 @@ Measured with torch 2.13 on two cores: up to 30 million a second thread gains a 
 million it nearly halves the step on cores of its own; where other processes want the cores as well,
 its waiting makes the step six to eight times slower. So it is taken only where a step is long.
 """
-
-
-class Device:
-    """The CPU of this process, in float32; and what several processes add to it, which is nothing.
-
-    Attributes:
-        name: ``cpu`` or ``cuda``.
-        precision: ``float32``, or ``bfloat16`` where matrix products are computed in it (the
-            weights are float32 all the same).
-        rank: this process's number, from 0; the first one leads, and writes.
-        ranks: number of processes that fit together.
-        torch_device: where the tensors lie.
-    """
-
-    name: str = "cpu"
-    precision: str = "float32"
-    rank: int = 0
-    ranks: int = 1
-    torch_device: torch.device = torch.device("cpu")
-
-    def wrap(self, network: Network) -> nn.Module:
-        """The module that a step runs; its parameters are the network's own."""
-        return network
-
-    def backward(self, loss: Tensor) -> None:
-        """Add the loss's gradients to those of the parameters; the mean over all processes."""
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it without annotations
-
-    def agreed(self, answer: Answer) -> Answer:
-        """What the leading process answers."""
-        return answer
-
-    def gathered(self, values: Tensor) -> list[Tensor]:
-        """What each process brings, by rank."""
-        return [values]
-
-    @property
-    def leads(self) -> bool:
-        """Whether this process is the one that writes."""
-        return self.rank == 0
-
-    def share(self, batch: Tensor) -> Tensor:
-        """This process's rows of a batch."""
-        return batch if self.ranks == 1 else batch[self.rank :: self.ranks]
 
 
 def device_of(training: TrainingConfiguration) -> Device:

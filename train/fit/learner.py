@@ -15,7 +15,7 @@ from lockstep.errors import InvalidSetting
 from train.configuration.configuration import Configuration
 from train.fit.adam import LeanAdam
 from train.fit.averaging import Average
-from train.fit.devices import Device
+from train.fit.device import Device
 from train.fit.loss import Loss, loss_of
 from train.fit.optimiser import adam
 from train.fit.randomness import Batches, RandomStream

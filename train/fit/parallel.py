@@ -9,7 +9,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, distributed, nn
 
-from train.fit.devices import Answer, Device
+from train.fit.device import Answer, Device
 from train.network.network import Network
 
 

@@ -15,7 +15,8 @@ from train.configuration.configuration import Configuration
 from train.configuration.training import TrainingConfiguration
 from train.data.built_in import built_in
 from train.evaluate import outputs
-from train.fit.devices import ONE_THREAD_WORK, Device, device_of, threads_for
+from train.fit.device import Device
+from train.fit.devices import ONE_THREAD_WORK, device_of, threads_for
 from train.fit.fit import fit
 from train.fit.learner import Learner
 from train.fit.randomness import RandomStream
