@@ -18,7 +18,7 @@ RUN python -c "import sys, tomllib; p = tomllib.load(open('wheels/pyproject.toml
       ${EXTRA_INDEX:+--extra-index-url ${EXTRA_INDEX}} -c wheels/constraints.txt -r requirements.txt \
  && cd /opt/lockstep/lib/python3*/site-packages \
  && rm -rf onnx/backend/test onnx/test onnxruntime/tools onnxruntime/transformers onnxruntime/quantization onnxruntime/datasets
-COPY pyproject.toml README.md cli.py ./
+COPY pyproject.toml README.md LICENSE cli.py ./
 COPY lockstep lockstep
 COPY service service
 # pip compiles what it installs: the root file system is read-only where it runs, and a cold start
