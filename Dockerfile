@@ -10,20 +10,32 @@ ARG EXTRAS=
 ARG EXTRA_INDEX=
 WORKDIR /build
 RUN python -m venv --without-pip /opt/lockstep
-# The libraries first: they change seldom, and their layer is the large one. A folder wheels/ beside
-# this file, where there is one, is looked into before the package index.
-COPY pyproject.toml constraints.txt wheels* wheels/
-RUN python -c "import sys, tomllib; p = tomllib.load(open('wheels/pyproject.toml', 'rb'))['project']; print(*p['dependencies'], *(r for e in sys.argv[1:] for r in p['optional-dependencies'][e]), sep='\n')" ${EXTRAS} > requirements.txt \
- && pip --python /opt/lockstep/bin/python install --no-cache-dir --quiet --find-links wheels \
-      ${EXTRA_INDEX:+--extra-index-url ${EXTRA_INDEX}} -c wheels/constraints.txt -r requirements.txt \
+# The libraries first: they change seldom, and their layer is the large one. Each is held to its hash,
+# and none is built here, since what builds it would have no hash. A folder wheels/ beside this file,
+# where there is one, is looked into before the package index.
+COPY requirements wheels* wheels/
+RUN pip --python /opt/lockstep/bin/python install --no-cache-dir --quiet --find-links wheels \
+      --require-hashes --only-binary :all: -r wheels/serving.txt \
  && cd /opt/lockstep/lib/python3*/site-packages \
  && rm -rf onnx/backend/test onnx/test onnxruntime/tools onnxruntime/transformers onnxruntime/quantization onnxruntime/datasets
-COPY pyproject.toml README.md LICENSE cli.py ./
+# An extra is held to its version only: which build of torch comes, is for EXTRA_INDEX to say.
+COPY pyproject.toml constraints.txt ./
+RUN if [ -n "${EXTRAS}" ]; then \
+      python -c "import sys, tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*(r for e in sys.argv[1:] for r in p['optional-dependencies'][e]), sep='\n')" ${EXTRAS} > extras.txt \
+   && pip --python /opt/lockstep/bin/python install --no-cache-dir --quiet --find-links wheels \
+        ${EXTRA_INDEX:+--extra-index-url ${EXTRA_INDEX}} -c constraints.txt -r extras.txt; \
+    fi
+# What builds the package is held to its hash too, and stays out of the image.
+RUN python -m venv --without-pip /opt/build \
+ && pip --python /opt/build/bin/python install --no-cache-dir --quiet --find-links wheels \
+      --require-hashes --only-binary :all: -r wheels/build.txt
+COPY README.md LICENSE cli.py ./
 COPY lockstep lockstep
 COPY service service
 # pip compiles what it installs: the root file system is read-only where it runs, and a cold start
 # without compiled files takes over a second longer.
-RUN pip --python /opt/lockstep/bin/python install --no-cache-dir --quiet --no-deps .
+RUN pip --python /opt/build/bin/python wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . \
+ && pip --python /opt/lockstep/bin/python install --no-cache-dir --quiet --no-deps --no-index dist/*.whl
 
 FROM ${BASE}
 COPY --from=build /opt/lockstep /opt/lockstep

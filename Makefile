@@ -6,8 +6,12 @@ IMAGE ?= lockstep
 # Where PyPI's torch is not the build that is wanted: the address of PyTorch's CPU index.
 TORCH_INDEX ?=
 
+# For every Python from 3.11 on, and every processor that has a wheel.
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 -c constraints.txt --generate-hashes \
+  --no-emit-index-url --no-annotate --custom-compile-command 'make lock'
+
 .DEFAULT_GOAL := help
-.PHONY: help run test check unit clients image image-test results bench bench-quick bench-train clean
+.PHONY: help run test check unit clients lock image image-test results bench bench-quick bench-train clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -29,6 +33,11 @@ unit: $(VENV)/installed ## The tests, with branch coverage
 
 clients: $(VENV)/installed ## Ask the service with curl and Java, where they are installed
 	$(BIN)/python -m pytest tests/service/test_clients.py -m clients -q
+
+lock: $(VENV)/installed ## Lock what the image is made of, with hashes, into requirements/
+	$(LOCK) pyproject.toml -o requirements/serving.txt
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+	  | $(LOCK) - -o requirements/build.txt
 
 image: ## Build the container image
 	docker build --network host -t $(IMAGE) .
