@@ -11,7 +11,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 -c constr
   --no-emit-index-url --no-annotate --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check unit clients lock image image-test results bench bench-quick bench-train clean
+.PHONY: help run test check docs unit clients lock image image-test results bench bench-quick bench-train clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -22,11 +22,14 @@ run: $(VENV)/installed ## Set up, train on real digits, prove, serve on port 808
 
 test: check unit ## Set up and run every check
 
-check: $(VENV)/installed ## Formatting, lint, types, layers
+check: docs $(VENV)/installed ## Formatting, lint, types, layers, documentation
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+docs: $(VENV)/installed ## Build the documentation's site into site/; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 unit: $(VENV)/installed ## The tests, with branch coverage
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term -m "not clients and not container"
@@ -65,4 +68,4 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@touch $@
 
 clean: ## Remove the environment and what the checks leave
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .import_linter_cache *.egg-info
+	rm -rf $(VENV) site .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .import_linter_cache *.egg-info
