@@ -5,13 +5,13 @@ BIN := $(VENV)/bin
 IMAGE ?= lockstep
 # Where PyPI's torch is not the build that is wanted: the address of PyTorch's CPU index.
 TORCH_INDEX ?=
-
 # For every Python from 3.11 on, and every processor that has a wheel.
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 -c constraints.txt --generate-hashes \
   --no-emit-index-url --no-annotate --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check docs unit clients lock image image-test results bench bench-quick bench-train clean
+.PHONY: help run test check style types layers workflows docs unit clients lock image image-test results \
+	bench bench-quick bench-train clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -22,11 +22,22 @@ run: $(VENV)/installed ## Set up, train on real digits, prove, serve on port 808
 
 test: check unit ## Set up and run every check
 
-check: docs $(VENV)/installed ## Formatting, lint, types, layers, documentation
+check: style types layers workflows docs ## Formatting, lint, types, layers, workflow, documentation
+
+style: $(VENV)/installed
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
-	$(BIN)/mypy
+
+# What the standard library declares differs by version: the oldest and the newest are checked.
+types: $(VENV)/installed
+	$(BIN)/mypy --python-version 3.11
+	$(BIN)/mypy --python-version 3.13
+
+layers: $(VENV)/installed
 	$(BIN)/lint-imports --no-logo
+
+workflows: $(VENV)/installed
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 docs: $(VENV)/installed ## Build the documentation's site into site/; a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
