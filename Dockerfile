@@ -29,7 +29,7 @@ RUN if [ -n "${EXTRAS}" ]; then \
 RUN python -m venv --without-pip /opt/build \
  && pip --python /opt/build/bin/python install --no-cache-dir --quiet --find-links wheels \
       --require-hashes --only-binary :all: -r wheels/build.txt
-COPY README.md LICENSE cli.py ./
+COPY README.md LICENSE ./
 COPY lockstep lockstep
 COPY service service
 # pip compiles what it installs: the root file system is read-only where it runs, and a cold start
@@ -47,7 +47,7 @@ COPY models models
 # A number, so that a platform can see that it is not root; any other uid works as well.
 USER 10001:10001
 EXPOSE 8080
-HEALTHCHECK --interval=15s --timeout=3s --start-period=20s CMD ["python", "-m", "service.health"]
+HEALTHCHECK --interval=15s --timeout=3s --start-period=20s CMD ["python", "-m", "lockstep_service.process.health"]
 # `docker run IMAGE` and `docker run IMAGE serve` both serve; the other commands work too.
 ENTRYPOINT ["lockstep"]
 CMD ["serve"]

@@ -46,7 +46,7 @@ unit: $(VENV)/installed ## The tests, with branch coverage
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term -m "not clients and not container"
 
 clients: $(VENV)/installed ## Ask the service with curl and Java, where they are installed
-	$(BIN)/python -m pytest tests/service/test_clients.py -m clients -q
+	$(BIN)/python -m pytest tests/clients/test_first_request.py -m clients -q
 
 lock: $(VENV)/installed ## Lock what the image is made of, with hashes, into requirements/
 	$(LOCK) pyproject.toml -o requirements/serving.txt

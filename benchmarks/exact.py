@@ -13,11 +13,11 @@ import torch
 from lockstep.artifact.columns import Column
 from lockstep.artifact.manifest import Tensor
 from lockstep.engine.engine import open_engine
-from train.configuration.configuration import Configuration
-from train.data.dataset import Dataset, Split
-from train.exact.network import ExactNetwork
-from train.network.network import Answering, Network
-from train.onnx_file import to_onnx
+from lockstep_train.configuration.configuration import Configuration
+from lockstep_train.data.dataset import Dataset, Split
+from lockstep_train.exact.network import ExactNetwork
+from lockstep_train.export.onnx_file import to_onnx
+from lockstep_train.network.network import Answering, Network
 
 SIZES = {"784-512-256-10": (784, (512, 256), 10), "14-128-64-2": (14, (128, 64), 2)}
 ROWS = (1, 64)

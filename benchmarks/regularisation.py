@@ -21,11 +21,11 @@ from typing import Any
 
 import torch
 
-from train.configuration.configuration import Configuration
-from train.data.built_in import BUILT_IN, built_in
-from train.evaluate import evaluate
-from train.fit.curves import Epoch
-from train.fit.fit import fit
+from lockstep_train.configuration.configuration import Configuration
+from lockstep_train.data.sources.built_in import BUILT_IN, built_in
+from lockstep_train.evaluate.evaluate import evaluate
+from lockstep_train.fit.curves import Epoch
+from lockstep_train.fit.fit import fit
 
 Change = dict[str, dict[str, Any]]
 

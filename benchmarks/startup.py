@@ -25,7 +25,7 @@ def measure(engine: str) -> tuple[float, float]:
     port = free_port()
     options = ["--models", str(MODEL), "--port", str(port), "--engine", engine]
     begin = time.monotonic()
-    with serving([sys.executable, "-m", "cli", "serve", *options], port, log=LOG) as processes:
+    with serving([sys.executable, "-m", "lockstep", "serve", *options], port, log=LOG) as processes:
         return time.monotonic() - begin, processes.resident_mb()
 
 

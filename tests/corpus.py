@@ -19,6 +19,9 @@ import numpy as np
 import onnx
 import torch
 from onnx import NodeProto, TensorProto, helper, numpy_helper
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 - the name that everybody gives it
+
 from planting import (
     CLASSES,
     FEATURES,
@@ -42,8 +45,6 @@ from planting import (
     planted,
     tensor,
 )
-from torch import nn
-from torch.nn import functional as F  # noqa: N812 - the name that everybody gives it
 
 Check = Literal["audit", "rows", "behaviour"]
 

@@ -12,10 +12,11 @@ from typing import Any
 import httpx
 import numpy as np
 from fastapi import FastAPI
-from serving import ask
 
-from service.protocols import arrow, npy
-from service.protocols.arrow_writer import write_stream
+from lockstep_service.forms import npy
+from lockstep_service.forms.arrow import table as arrow
+from lockstep_service.forms.arrow.writer import write_stream
+from serving import ask
 
 LENGTH = "inference-header-content-length"
 NPY, ARROW = npy.TYPE.decode(), arrow.TYPE.decode()

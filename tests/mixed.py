@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from lockstep.artifact.columns import Column
-from train.configuration.configuration import Configuration
-from train.data.dataset import Dataset, Split
-from train.network.network import Network
+from lockstep_train.configuration.configuration import Configuration
+from lockstep_train.data.dataset import Dataset, Split
+from lockstep_train.network.network import Network
 
 ROWS = 240
 

@@ -27,9 +27,9 @@ from fastapi import FastAPI
 from lockstep.artifact.folder import GOLDEN, Artifact, open_artifact, write_artifact
 from lockstep.artifact.golden import Golden
 from lockstep.engine.engine import MODEL_FILES, Engine, EngineName, open_engine
-from service.app import Application
-from service.process import bind, listen
-from service.server import connections
+from lockstep_service.app import Application
+from lockstep_service.process.ending import bind, listen
+from lockstep_service.process.server import connections
 
 ROOT = Path(__file__).parents[1]
 PROBLEM = {"error", "code", "request_id"}
@@ -152,7 +152,7 @@ def environment(**variables: str) -> dict[str, str]:
 def run_command(*words: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run `lockstep WORDS` to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "cli", *map(str, words)],
+        [sys.executable, "-m", "lockstep", *map(str, words)],
         cwd=ROOT,
         env=environment(**variables),
         capture_output=True,
@@ -215,7 +215,7 @@ def serving(models: Path, *flags: str, **variables: str) -> Iterator[Process]:
     """`lockstep serve` on a free port, until the block is left."""
     words = ["serve", "--models", str(models), "--host", "127.0.0.1", "--port", "0", *flags]
     with subprocess.Popen(
-        [sys.executable, "-m", "cli", *words],
+        [sys.executable, "-m", "lockstep", *words],
         cwd=ROOT,
         env=environment(**variables),
         stdout=subprocess.PIPE,

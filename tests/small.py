@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from train.configuration.configuration import Configuration
-from train.configuration.export import Choice
-from train.data.dataset import Dataset
-from train.data.load import load
-from train.evaluate import evaluate
-from train.export import export
-from train.fit.fit import Fit, fit
-from train.metrics import Metrics
+from lockstep_train.configuration.configuration import Configuration
+from lockstep_train.configuration.export import Choice
+from lockstep_train.data.dataset import Dataset
+from lockstep_train.data.sources.load import load
+from lockstep_train.evaluate.evaluate import evaluate
+from lockstep_train.evaluate.metrics import Metrics
+from lockstep_train.export.export import export
+from lockstep_train.fit.fit import Fit, fit
 
 SETTINGS = {"network": {"hidden": [16, 8], "dropout": 0.2}, "training": {"epochs": 2}}
 

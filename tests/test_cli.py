@@ -8,19 +8,20 @@ import numpy as np
 import onnx
 import pytest
 import typer
-from corpus import case
-from hostile import hostile
 from rich.console import Console
 
-import cli
+from corpus import case
+from hostile import hostile
 from lockstep import errors
 from lockstep.artifact.folder import open_artifact
+from lockstep.cli import exit_codes
+from lockstep.cli.main import app, main
 from lockstep.errors import LockstepError
-from service.settings import Settings
-from train.fit.curves import Epoch
-from train.progress import follow
+from lockstep_service.settings import Settings
+from lockstep_train.fit.curves import Epoch
+from lockstep_train.progress import follow
 
-ROOT = Path(cli.__file__).parent
+ROOT = Path(__file__).parents[1]
 PLAIN = "net (float[n, 2] features) => (float[n, 2] scores) { scores = Softmax(features) }"
 
 
@@ -40,7 +41,7 @@ def lockstep(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
 
     def run(*arguments):
-        code = cli.main([str(argument) for argument in arguments])
+        code = main([str(argument) for argument in arguments])
         out, err = capsys.readouterr()
         assert "Traceback" not in err
         return code, out, err
@@ -66,9 +67,11 @@ def every(kind):
 
 def test_every_error_that_is_raised_on_purpose_has_an_exit_code():
     for kind in every(LockstepError):
-        served = kind.__module__.startswith("service.")  # those become HTTP, or service.server's 3
+        served = kind.__module__.startswith(
+            "service."
+        )  # those become HTTP, or lockstep_service.process.server's 3
         if kind is not LockstepError and not served:
-            assert any(issubclass(kind, known) for known, _ in cli.EXIT_CODES), kind
+            assert any(issubclass(kind, known) for known, _ in exit_codes.TABLE), kind
 
 
 @pytest.mark.parametrize(
@@ -142,16 +145,14 @@ def test_what_was_not_foreseen_is_not_hidden(monkeypatch):
 
     monkeypatch.setattr("lockstep.proof.verify.verify", defect)
     with pytest.raises(ZeroDivisionError):
-        cli.main(["verify", "x"])
+        main(["verify", "x"])
 
 
 def test_version_and_help_are_no_errors(lockstep):
     code, out, _ = lockstep("--version")
     assert code == 0
     assert out.startswith("lockstep ")
-    commands = [
-        command.name or command.callback.__name__ for command in cli.app.registered_commands
-    ]
+    commands = [command.name or command.callback.__name__ for command in app.registered_commands]
     for command in ((), *((name,) for name in commands)):
         code, out, err = lockstep(*command, "--help")
         assert (code, err) == (0, "")
@@ -164,28 +165,28 @@ def test_version_and_help_are_no_errors(lockstep):
 @pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["--version"]])
 def test_help_imports_neither_torch_nor_the_engines(arguments):
     fresh(
-        f"import cli, sys; assert cli.main({arguments}) == 0\n"
+        f"import sys; from lockstep.cli.main import main; assert main({arguments}) == 0\n"
         "assert not {'torch', 'onnx', 'onnxruntime', 'fastapi', 'polars'} & sys.modules.keys()"
         if arguments != ["--version"]
-        else f"import cli, sys; assert cli.main({arguments}) == 0\n"
+        else f"import sys; from lockstep.cli.main import main; assert main({arguments}) == 0\n"
         "assert 'torch' not in sys.modules"
     )
 
 
 def test_serving_and_scoring_import_no_torch_and_no_table_reader(models, table):
     fresh(
-        "import cli, sys, service.server\n"
-        "service.server.run = lambda settings: 0\n"
-        f"assert cli.main(['serve', '--models', {str(models)!r}]) == 0\n"
-        f"assert cli.main(['predict', {str(models / 'wine' / '1')!r}, {str(table)!r}]) == 0\n"
-        "assert not {'torch', 'polars', 'train'} & sys.modules.keys()"
+        "import sys, lockstep_service.process.server\nfrom lockstep.cli.main import main\n"
+        "lockstep_service.process.server.run = lambda settings: 0\n"
+        f"assert main(['serve', '--models', {str(models)!r}]) == 0\n"
+        f"assert main(['predict', {str(models / 'wine' / '1')!r}, {str(table)!r}]) == 0\n"
+        "assert not {'torch', 'polars', 'lockstep_train'} & sys.modules.keys()"
     )
 
 
 def test_a_wrong_name_is_refused_before_torch_is_imported():
     fresh(
-        "import cli, sys\n"
-        "assert cli.main(['train', 'digits', '--name', 'a/b']) == 64\n"
+        "import sys\nfrom lockstep.cli.main import main\n"
+        "assert main(['train', 'digits', '--name', 'a/b']) == 64\n"
         "assert 'torch' not in sys.modules"
     )
 
@@ -586,7 +587,7 @@ def started(monkeypatch):
         seen.append(settings)
         return 3
 
-    monkeypatch.setattr("service.server.run", run)
+    monkeypatch.setattr("lockstep_service.process.server.run", run)
     return seen
 
 
@@ -615,7 +616,7 @@ def test_without_flags_everything_is_left_to_the_environment(lockstep, started, 
 
 def test_a_service_with_nothing_to_serve_ends_with_3_and_a_sentence(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "cli", "serve", "--models", str(tmp_path), "--port", "0"],
+        [sys.executable, "-m", "lockstep", "serve", "--models", str(tmp_path), "--port", "0"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -5,8 +5,9 @@ import json
 import httpx
 import numpy as np
 import pytest
-from serving import bits, probabilities, read_scores, run_command, serving, write_table
 from sklearn.datasets import load_digits
+
+from serving import bits, probabilities, read_scores, run_command, serving, write_table
 
 ROWS = 300
 

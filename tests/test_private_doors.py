@@ -29,27 +29,29 @@ from fastapi import FastAPI
 from packaging.requirements import Requirement
 from packaging.version import Version
 from prometheus_client import CollectorRegistry, Counter, Gauge, multiprocess, values
-from serving import ask, environment, model_of
 from starlette.middleware import Middleware
 from torch import nn
 
 from lockstep.engine.onnx import ERRORS, open_model
 from lockstep.engine.torchscript import load_module
 from lockstep.proof.audit_torchscript import audit_torchscript
-from service import trial
-from service.process import Stopped, stop_on_signals
-from service.server import Server, configure
-from train.fit import kernels
-from train.fit.adam import LeanAdam
-from train.network.block import _is_unobserved
-from train.onnx_file import _EXPORTER_LOGGERS
+from lockstep_service.connection import trial
+from lockstep_service.process.ending import Stopped, stop_on_signals
+from lockstep_service.process.server import Server, configure
+from lockstep_train.export.onnx_file import _EXPORTER_LOGGERS
+from lockstep_train.fit import kernels
+from lockstep_train.fit.adam import LeanAdam
+from lockstep_train.network.block import _is_unobserved
+from serving import ask, environment, model_of
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("lockstep", "train", "service")
-SOURCES = [*(path for room in ROOMS for path in (ROOT / room).rglob("*.py")), ROOT / "cli.py"]
-DOCUMENTED = {"_replace", "_asdict", "_fields", "_make"}  # of a namedtuple
+PACKAGES = ("lockstep", "lockstep_train", "lockstep_service")
+SOURCES = [path for top in ("lockstep", "train", "service") for path in (ROOT / top).rglob("*.py")]
+DOCUMENTED = {"_replace", "_asdict", "_fields", "_make", "_exit"}  # of a namedtuple, and of os
 # A name with an underscore, of somebody else.
 PRIVATE = {
+    "lockstep/engine/onnx.py": {"_model_bytes"},
+    "service/lockstep_service/connection/connection.py": {"_unset_keepalive_if_required"},
     "lockstep/proof/audit_torchscript.py": {
         "torch._C",
         "_C",
@@ -60,45 +62,49 @@ PRIVATE = {
         "_jit_pass_inline",
         "_method_names",
     },
-    "train/fit/kernels.py": {
+    "train/lockstep_train/fit/kernels.py": {
         "_foreach_copy_",
         "_foreach_mul_",
         "_foreach_norm",
         "_fused_adam_",
         "_fused_adamw_",
     },
-    "train/network/block.py": {
+    "train/lockstep_train/network/block.py": {
         "_backward_hooks",
         "_backward_pre_hooks",
         "_forward_hooks",
         "_forward_pre_hooks",
     },
-    "train/onnx_file.py": {"torch.onnx._internal.exporter._registration"},
+    "train/lockstep_train/export/onnx_file.py": {"torch.onnx._internal.exporter._registration"},
 }
 # A name without one that its library does not publish.
 UNPUBLISHED = {
-    "hooked": {"train/fit/adam.py"},
+    "hooked": {"train/lockstep_train/fit/adam.py"},
     "optimized_execution": {"lockstep/engine/torchscript.py"},
-    "resource_tracker": {"service/worker.py"},
-    "server_state": {"service/connection.py", "service/trial.py"},
+    "resource_tracker": {"service/lockstep_service/process/child.py"},
+    "server_state": {
+        "service/lockstep_service/connection/connection.py",
+        "service/lockstep_service/connection/trial.py",
+    },
     "onnxruntime_pybind11_state": {"lockstep/engine/onnx.py"},
-    "ValueClass": {"service/telemetry.py"},
-    "httptools_impl": {"service/connection.py"},
+    "ValueClass": {"service/lockstep_service/view/telemetry.py"},
+    "httptools_impl": {"service/lockstep_service/connection/connection.py"},
 }
 # What of a library's classes is overridden, beside what its documentation tells to override.
 OVERRIDDEN = {
-    "service.connection.Connection": {
+    "lockstep_service.connection.connection.Connection": {
         "connection_lost",
         "connection_made",
+        "data_received",
         "on_body",
+        "on_header",
         "on_headers_complete",
         "on_message_complete",
         "on_response_complete",
-        "send_400_response",
     },
-    "service.server.Server": {"handle_exit", "startup"},
-    "service.settings._Environment": {"get_field_value"},
-    "train.fit.adam.LeanAdam": {
+    "lockstep_service.process.server.Server": {"handle_exit", "startup"},
+    "lockstep_service.settings._Environment": {"get_field_value"},
+    "lockstep_train.fit.adam.LeanAdam": {
         "add_param_group",
         "load_state_dict",
         "state_dict",
@@ -165,7 +171,7 @@ def said_names(node):
 
 def test_private_names_are_said_in_their_home_and_nowhere_else():
     own = set(own_names())
-    ours = {f"{room}." for room in ROOMS}
+    ours = {f"{package}." for package in PACKAGES}
     found = {}
     for path, node in nodes():
         for name in private_names(node):
@@ -183,7 +189,8 @@ def test_unpublished_names_are_said_in_their_home_and_nowhere_else():
 
 def own_classes():
     for path in SOURCES:
-        module = name_of(path).removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+        name = name_of(path).removeprefix("train/").removeprefix("service/").removesuffix(".py")
+        module = name.replace("/", ".").removesuffix(".__init__")
         found = importlib.import_module(module)
         for kind in vars(found).values():
             if inspect.isclass(kind) and kind.__module__ == module:
@@ -196,7 +203,7 @@ def test_nothing_of_a_library_is_overridden_but_what_is_known():
         foreign = [
             base
             for base in kind.__mro__
-            if base.__module__.split(".")[0] not in (*ROOMS, "cli", "abc", "typing")
+            if base.__module__.split(".")[0] not in (*PACKAGES, "abc", "typing")
             and not f"{base.__module__}.".startswith(PUBLISHED_BASES)
         ]
         names = {

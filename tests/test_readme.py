@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import cli
-from service.settings import PREFIX, Settings
-from train.configuration.configuration import Configuration
+from lockstep.cli.main import main
+from lockstep_service.settings import PREFIX, Settings
+from lockstep_train.configuration.configuration import Configuration
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -50,7 +50,7 @@ def test_every_make_target_is_there(target):
 @pytest.mark.parametrize("line", [c for c in commands() if c.startswith("lockstep")])
 def test_every_sub_command_and_option_is_there(line, capsys):
     name, *words = shlex.split(line)[1:]
-    assert cli.main([name, "--help"]) == 0
+    assert main([name, "--help"]) == 0
     shown = capsys.readouterr().out
     for option in (word for word in words if word.startswith("-")):
         assert option in shown

@@ -9,7 +9,6 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mixed import mixed_dataset
 
 from benchmarks.results import run as program
 from benchmarks.results.ablation import TAKEN_AWAY, ablation_arms, fit_to_the_end, without
@@ -21,10 +20,11 @@ from benchmarks.results.runs import Arm, Measured, Run, Runs
 from benchmarks.results.served import LOCKSTEP, completed, figures_of, lockstep_arm
 from benchmarks.results.sources import CALIFORNIA_COLUMNS, SOURCES, california_frame
 from lockstep.errors import Unreadable
-from train.configuration.configuration import Configuration
-from train.data.load import load
-from train.evaluate import evaluate, log_probabilities
-from train.pipeline import train
+from lockstep_train.configuration.configuration import Configuration
+from lockstep_train.data.sources.load import load
+from lockstep_train.evaluate.evaluate import evaluate, log_probabilities
+from lockstep_train.pipeline import train
+from mixed import mixed_dataset
 
 QUICK = {"network": {"hidden": [16, 8]}, "training": {"epochs": 3}}
 BY_NAME = {source.name: source for source in SOURCES}

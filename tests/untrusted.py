@@ -9,12 +9,12 @@ import numpy as np
 
 from lockstep.artifact.columns import Column, describe_columns
 from lockstep.artifact.folder import Artifact
-from train.calibrate import Calibration, calibrate
-from train.configuration.configuration import Configuration
-from train.data.dataset import Dataset, Split
-from train.evaluate import evaluate
-from train.export import export
-from train.fit.fit import Fit, fit
+from lockstep_train.configuration.configuration import Configuration
+from lockstep_train.data.dataset import Dataset, Split
+from lockstep_train.evaluate.calibrate import Calibration, calibrate
+from lockstep_train.evaluate.evaluate import evaluate
+from lockstep_train.export.export import export
+from lockstep_train.fit.fit import Fit, fit
 
 SCRIPT = "<script>alert('{}')</script>"
 ROWS = 400

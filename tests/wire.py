@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import h11
 import uvicorn
 
-from service.app import Application
-from service.connection import Connection
-from service.server import connections
+from lockstep_service.app import Application
+from lockstep_service.connection.connection import Connection
+from lockstep_service.process.server import connections
 
 PATIENCE_S = 10
 

@@ -12,15 +12,15 @@ from typing import Any
 from benchmarks.results.folds import Fold
 from benchmarks.results.runs import Arm, Measured
 from benchmarks.results.served import completed, facts_of, settings_of
-from train.configuration.configuration import Configuration
-from train.data.dataset import Dataset
-from train.fit.checkpoint import Checkpoint, origin_of
-from train.fit.devices import device_of
-from train.fit.fit import Fit, fit
-from train.fit.learner import Learner
-from train.fit.randomness import RandomStream
-from train.network.network import Network
-from train.pipeline import Trained, measured, train
+from lockstep_train.configuration.configuration import Configuration
+from lockstep_train.data.dataset import Dataset
+from lockstep_train.fit.checkpoint import Checkpoint, origin_of
+from lockstep_train.fit.devices import device_of
+from lockstep_train.fit.fit import Fit, fit
+from lockstep_train.fit.learner import Learner
+from lockstep_train.fit.randomness import RandomStream
+from lockstep_train.network.network import Network
+from lockstep_train.pipeline import Trained, measured, train
 
 Changes = Mapping[str, Mapping[str, Any]]
 

@@ -8,10 +8,10 @@ from typing import Self
 
 import numpy as np
 
-from train.configuration.configuration import Configuration
-from train.data.dataset import Dataset
-from train.defaults import settle
-from train.fit.checkpoint import data_digest
+from lockstep_train.configuration.configuration import Configuration
+from lockstep_train.data.dataset import Dataset
+from lockstep_train.defaults import settle
+from lockstep_train.fit.checkpoint import data_digest
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from benchmarks.results.folds import Fold
 from benchmarks.results.runs import Arm, Measured
 from benchmarks.results.served import figures_of
-from train.defaults import WIDE_COLUMNS
+from lockstep_train.defaults import WIDE_COLUMNS
 
 MANY_ROWS = 10_000
 """Rows from which scikit-learn's boosting stops early by itself; the MLP does here as well."""

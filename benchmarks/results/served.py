@@ -18,12 +18,12 @@ from lockstep.errors import Disproved
 from lockstep.proof.load import prove_at_load
 from lockstep.proof.prove import DEFAULT_MAX_BATCH_ROWS
 from lockstep.proof.verify import verify
-from train.configuration.configuration import Configuration
-from train.data.dataset import Dataset
-from train.evaluate import log_probabilities, predictions
-from train.metrics import Metrics, classification_metrics, regression_metrics
-from train.network.network import Network
-from train.pipeline import Trained, train
+from lockstep_train.configuration.configuration import Configuration
+from lockstep_train.data.dataset import Dataset
+from lockstep_train.evaluate.evaluate import log_probabilities, predictions
+from lockstep_train.evaluate.metrics import Metrics, classification_metrics, regression_metrics
+from lockstep_train.network.network import Network
+from lockstep_train.pipeline import Trained, train
 
 PROOF_BUDGET_S = 5.0
 LEAST_PROBABILITY = float(np.finfo(np.float64).eps)

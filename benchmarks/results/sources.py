@@ -14,10 +14,10 @@ from typing import Any
 import polars as pl
 
 from benchmarks.results.folds import Fold
-from train.configuration.configuration import Configuration
-from train.data.dataset import Dataset
-from train.data.frame import dataset_of
-from train.data.load import load
+from lockstep_train.configuration.configuration import Configuration
+from lockstep_train.data.dataset import Dataset
+from lockstep_train.data.sources.frame import dataset_of
+from lockstep_train.data.sources.load import load
 
 FOLDER_VARIABLE = "LOCKSTEP_DATA"
 
@@ -76,7 +76,7 @@ class Source:
         """The rows as a seed parts them.
 
         Raises:
-            InvalidSetting: see `train.data.load.load`.
+            InvalidSetting: see `data.sources.load.load`.
             Unreadable: see there.
         """
         given = {**self.words(_folder()), "training": {"seed": seed}}

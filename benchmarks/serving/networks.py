@@ -9,11 +9,11 @@ import numpy as np
 
 from lockstep.artifact.columns import describe_columns
 from lockstep.artifact.manifest import Precision
-from train.configuration.configuration import Configuration
-from train.data.dataset import Dataset, Split
-from train.evaluate import evaluate
-from train.export import export
-from train.fit.fit import fit
+from lockstep_train.configuration.configuration import Configuration
+from lockstep_train.data.dataset import Dataset, Split
+from lockstep_train.evaluate.evaluate import evaluate
+from lockstep_train.export.export import export
+from lockstep_train.fit.fit import fit
 
 
 @dataclass(frozen=True)

@@ -155,7 +155,7 @@ def _plain(engine: str, file: str) -> Server:
 def _lockstep(
     name: str, *options: str, steady: bool = False, precision: Precision = "float32"
 ) -> Server:
-    serve = (sys.executable, "-m", "cli", "serve", "--models", "{artifact}")
+    serve = (sys.executable, "-m", "lockstep", "serve", "--models", "{artifact}")
     return Server(
         name=name,
         command=(*serve, "--host", "127.0.0.1", "--port", "{port}", *options),

@@ -24,10 +24,10 @@ from benchmarks.serving.page import table, write_between_markers
 from benchmarks.serving.servers import BODIES, CASES, ECHO, LOCKSTEP, MODELS, Case, Server
 from lockstep.engine.engine import Rows
 from lockstep.proof.certificate import this_machine
-from service.app import create_app
-from service.exchange import Exchange
-from service.settings import Settings
-from service.telemetry import configure_logging
+from lockstep_service.app import create_app
+from lockstep_service.connection.exchange import Exchange
+from lockstep_service.settings import Settings
+from lockstep_service.view.telemetry import configure_logging
 
 PAGE = ROOT / "docs" / "stages.md"
 TOGETHER = 32  # requests of one turn: about what 64 connections bring

@@ -117,7 +117,7 @@ def _session(model: bytes, *, threads: int, optimised: bool) -> Any:
     # It holds the file's bytes for as long as it lives, to begin anew with another provider where
     # one fails: here there is one, and the bytes would be the model's size again.
     session.disable_fallback()
-    session._model_bytes = None  # noqa: SLF001 - tests/service/test_reading.py sees that it is let go
+    session._model_bytes = None  # noqa: SLF001 - tests/service/repository/test_reading.py sees that it is let go
     return session
 
 

@@ -80,7 +80,9 @@ def rows():
 
 def test_it_is_ready_and_the_health_check_inside_says_so(service):
     container, _ = service
-    assert docker("exec", container, "python", "-m", "service.health").returncode == 0
+    assert (
+        docker("exec", container, "python", "-m", "lockstep_service.process.health").returncode == 0
+    )
 
 
 def test_it_runs_as_the_uid_that_it_was_given_and_not_as_root(service):

@@ -3,9 +3,8 @@ import json
 import numpy as np
 import onnx
 import pytest
-from corpus import case
-from serving import engine_of
 
+from corpus import case
 from lockstep.artifact.folder import open_artifact
 from lockstep.errors import (
     AlreadyExists,
@@ -20,6 +19,7 @@ from lockstep.errors import (
 from lockstep.imported import import_onnx
 from lockstep.proof.load import prove_at_load
 from lockstep.proof.verify import verify
+from serving import engine_of
 
 WEIGHTS = "<float[2,3] w = {1, 2, 3, 4, 5, 6}, float[3] b = {0.5, -0.5, 0}>"
 PLAIN = f"""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 import pytest
-from serving import copied, model_of
 
 from lockstep.artifact.columns import Column
 from lockstep.artifact.folder import ONNX
@@ -18,8 +17,9 @@ from lockstep.artifact.manifest import Manifest, Tensor
 from lockstep.engine.engine import open_engine
 from lockstep.imported import import_onnx
 from lockstep.seal import seal
-from service.app import create_app
-from service.settings import Settings
+from lockstep_service.app import create_app
+from lockstep_service.settings import Settings
+from serving import copied, model_of
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -5,10 +5,8 @@ import types
 import numpy as np
 import pytest
 import torch
-from corpus import CASES, sample_rows
-from planting import CLASSES, FEATURES
-from serving import bits, golden_rows, resealed
 
+from corpus import CASES, sample_rows
 from lockstep.artifact.columns import Column
 from lockstep.artifact.folder import GOLDEN
 from lockstep.artifact.golden import Golden
@@ -17,10 +15,12 @@ from lockstep.engine.engine import MODEL_FILES, open_engine
 from lockstep.engine.torchscript import load_module
 from lockstep.errors import Disproved, ParityBroken, RowMixing, TrainingMode, Unrepeatable
 from lockstep.proof.load import prove_at_load
-from service.errors import CannotStart
-from service.repository import load_repository
-from service.settings import Settings
-from service.telemetry import Telemetry
+from lockstep_service.errors import CannotStart
+from lockstep_service.repository.repository import load_repository
+from lockstep_service.settings import Settings
+from lockstep_service.view.telemetry import Telemetry
+from planting import CLASSES, FEATURES
+from serving import bits, golden_rows, resealed
 
 BAD = [case for case in CASES if case.servable and case.refused_by]
 GOOD = [case for case in CASES if case.servable and not case.refused_by]

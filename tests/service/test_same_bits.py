@@ -6,6 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from lockstep.engine.tile import TiledEngine
+from lockstep.score import score
+from lockstep_service.app import create_app
+from lockstep_service.settings import Settings
 from serving import (
     ask,
     bits,
@@ -17,11 +22,6 @@ from serving import (
     read_scores,
     write_table,
 )
-
-from lockstep.engine.tile import TiledEngine
-from lockstep.score import score
-from service.app import create_app
-from service.settings import Settings
 
 PATHS = ("/predict", "/v2/models/wine/infer")
 

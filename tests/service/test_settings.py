@@ -3,8 +3,8 @@
 import pytest
 
 from lockstep.errors import InvalidSetting
-from service import settings as module
-from service.settings import PREFIX, Settings, load_settings
+from lockstep_service import settings as module
+from lockstep_service.settings import PREFIX, Settings, load_settings
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 """An artifact made from a table whose every name tries to become markup."""
 
 import pytest
+
 from untrusted import Untrusted, untrusted
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from lockstep.artifact.columns import Column
-from train.configuration.configuration import Configuration
-from train.data.dataset import Dataset, Split
-from train.defaults import LARGE_ROWS, MANY_ROWS, WIDE_COLUMNS, settle
+from lockstep_train.configuration.configuration import Configuration
+from lockstep_train.data.dataset import Dataset, Split
+from lockstep_train.defaults import LARGE_ROWS, MANY_ROWS, WIDE_COLUMNS, settle
 
 
 def dataset_of(rows, columns=3, *, regression=False):

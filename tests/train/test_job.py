@@ -3,8 +3,8 @@ import re
 import pytest
 
 from lockstep.errors import InvalidSetting
-from train.configuration.flags import configured
-from train.job import Job, model_name
+from lockstep_train.configuration.flags import configured
+from lockstep_train.job import Job, model_name
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,14 @@ import torch
 from benchmarks.training.cases import DROPOUT, LEARNING_RATE, Case
 from benchmarks.training.lap import Lap
 from lockstep.artifact.columns import describe_columns
-from train.configuration.configuration import Configuration
-from train.data.dataset import Dataset, Split
-from train.fit.devices import computing_with, device_of, threads_for
-from train.fit.fit import train_epoch
-from train.fit.learner import Learner
-from train.fit.randomness import RandomStream
-from train.fit.rows import Parts
-from train.network.network import Network
+from lockstep_train.configuration.configuration import Configuration
+from lockstep_train.data.dataset import Dataset, Split
+from lockstep_train.fit.devices import computing_with, device_of, threads_for
+from lockstep_train.fit.fit import train_epoch
+from lockstep_train.fit.learner import Learner
+from lockstep_train.fit.randomness import RandomStream
+from lockstep_train.fit.rows import Parts
+from lockstep_train.network.network import Network
 
 
 def train(case: Case, lap: Lap) -> None:

@@ -5,7 +5,6 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from serving import engine_of
 
 from lockstep.artifact.folder import open_artifact
 from lockstep.artifact.manifest import Tensor
@@ -13,6 +12,7 @@ from lockstep.engine.engine import check_engine_name, open_engine
 from lockstep.engine.onnx import describe_tensors
 from lockstep.errors import EngineFailure, EngineUnavailable, InvalidSetting, NotFound, Unreadable
 from lockstep.imported import import_onnx
+from serving import engine_of
 
 ENGINES = ["onnx", "torchscript"]
 

@@ -7,10 +7,14 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from corpus import ONNX_CASES, RUNS, Case, case, sample_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
+
+from corpus import ONNX_CASES, RUNS, Case, case, sample_rows
+from lockstep.errors import Unreadable
+from lockstep.proof import onnx_walk
+from lockstep.proof.audit_onnx import audit_onnx, read_onnx
 from planting import (
     HIDDEN,
     NESTING_NAMES,
@@ -25,10 +29,6 @@ from planting import (
     planted,
     tensor,
 )
-
-from lockstep.errors import Unreadable
-from lockstep.proof import onnx_walk
-from lockstep.proof.audit_onnx import audit_onnx, read_onnx
 
 
 def audit(data: bytes):

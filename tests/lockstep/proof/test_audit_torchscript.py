@@ -6,6 +6,11 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 - the name that everybody gives it
+
 from corpus import (
     HIDDEN,
     RUNS,
@@ -17,11 +22,6 @@ from corpus import (
     script,
     trace,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch import nn
-from torch.nn import functional as F  # noqa: N812 - the name that everybody gives it
-
 from lockstep.proof.audit_torchscript import audit_torchscript
 
 

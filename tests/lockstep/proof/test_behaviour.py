@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 import torch
-from corpus import ONNX_CASES, case
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from corpus import ONNX_CASES, case
 from lockstep.artifact.golden import outliers
 from lockstep.artifact.manifest import Tensor
 from lockstep.engine.engine import open_engine

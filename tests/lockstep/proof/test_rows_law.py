@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
-from brute_force import dependence, session_of
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+from brute_force import dependence, session_of
 from lockstep.proof.rows import row_independence
 
 OPSET = 18

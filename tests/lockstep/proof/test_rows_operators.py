@@ -2,8 +2,8 @@
 
 import onnx
 import pytest
-from brute_force import dependence, session_of
 
+from brute_force import dependence, session_of
 from lockstep.proof.rows import row_independence
 
 WIDTH = 16

@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from train.configuration.configuration import Configuration
-from train.data.dataset import Dataset
-from train.data.frame import dataset_of
-from train.data.load import load
+from lockstep_train.configuration.configuration import Configuration
+from lockstep_train.data.dataset import Dataset
+from lockstep_train.data.sources.frame import dataset_of
+from lockstep_train.data.sources.load import load
 
 
 @pytest.fixture

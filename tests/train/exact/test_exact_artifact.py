@@ -14,8 +14,6 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from serving import engine_of
-from small import SETTINGS
 
 from lockstep.artifact.folder import open_artifact
 from lockstep.artifact.golden import Golden
@@ -25,12 +23,14 @@ from lockstep.proof.certificate import Certificate
 from lockstep.proof.claims import claims
 from lockstep.proof.load import prove_at_load
 from lockstep.proof.verify import verify
-from train.configuration.configuration import Configuration
-from train.data.load import load
-from train.evaluate import evaluate
-from train.exact import form
-from train.export import export
-from train.fit.fit import fit
+from lockstep_train.configuration.configuration import Configuration
+from lockstep_train.data.sources.load import load
+from lockstep_train.evaluate.evaluate import evaluate
+from lockstep_train.exact import form
+from lockstep_train.export.export import export
+from lockstep_train.fit.fit import fit
+from serving import engine_of
+from small import SETTINGS
 
 QEMU = shutil.which("qemu-x86_64")
 PROCESSORS = ("Haswell", "Nehalem")

@@ -4,17 +4,17 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from mixed import mixed_dataset, network_for, odd_rows
 
 from lockstep.artifact.manifest import Tensor
 from lockstep.engine import onnx as onnx_engine
 from lockstep.engine import torchscript
 from lockstep.proof.exact import exactness
-from train.exact.answer import FARTHEST_LOGIT, LOGIT_BITS, Softmax
-from train.exact.network import ExactNetwork, answers, saturation
-from train.network.ensemble import Ensemble
-from train.network.network import Answering
-from train.onnx_file import to_onnx
+from lockstep_train.exact.answer import FARTHEST_LOGIT, LOGIT_BITS, Softmax
+from lockstep_train.exact.network import ExactNetwork, answers, saturation
+from lockstep_train.export.onnx_file import to_onnx
+from lockstep_train.network.ensemble import Ensemble
+from lockstep_train.network.network import Answering
+from mixed import mixed_dataset, network_for, odd_rows
 
 OUTPUT = "probabilities"
 OUTPUTS = (Tensor(name=OUTPUT, datatype="FP32", shape=(-1, 3)),)

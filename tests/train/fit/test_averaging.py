@@ -3,14 +3,14 @@ import dataclasses
 import pytest
 import torch
 
-from train.configuration.configuration import Configuration
-from train.data.built_in import built_in
-from train.evaluate import loss_and_score
-from train.fit.averaging import Average
-from train.fit.fit import fit
-from train.fit.rows import Rows
-from train.network.digest import state_digest
-from train.network.network import Network
+from lockstep_train.configuration.configuration import Configuration
+from lockstep_train.data.sources.built_in import built_in
+from lockstep_train.evaluate.evaluate import loss_and_score
+from lockstep_train.fit.averaging import Average
+from lockstep_train.fit.fit import fit
+from lockstep_train.fit.rows import Rows
+from lockstep_train.network.digest import state_digest
+from lockstep_train.network.network import Network
 
 
 @pytest.fixture(scope="module")

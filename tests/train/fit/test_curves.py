@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.fit.curves import Epoch, parting_epoch
+from lockstep_train.fit.curves import Epoch, parting_epoch
 
 
 def curves(train, validation):

@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 
 from lockstep.artifact.columns import Column
 from lockstep.errors import InvalidSetting
-from train.configuration.configuration import Configuration
-from train.data.built_in import built_in
-from train.data.dataset import Dataset, Split
-from train.evaluate import evaluate, loss_and_score
-from train.fit.adam import LeanAdam
-from train.fit.fit import Diverged, fit
-from train.fit.randomness import Batches, RandomStream
-from train.fit.rows import Rows, curve_rows
-from train.network.digest import state_digest
+from lockstep_train.configuration.configuration import Configuration
+from lockstep_train.data.dataset import Dataset, Split
+from lockstep_train.data.sources.built_in import built_in
+from lockstep_train.evaluate.evaluate import evaluate, loss_and_score
+from lockstep_train.fit.adam import LeanAdam
+from lockstep_train.fit.fit import Diverged, fit
+from lockstep_train.fit.randomness import Batches, RandomStream
+from lockstep_train.fit.rows import Rows, curve_rows
+from lockstep_train.network.digest import state_digest
 
 
 def configured(network=None, **training):
@@ -145,7 +145,7 @@ def test_ctrl_c_before_the_first_epoch_is_over_ends_everything(wine, monkeypatch
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("train.fit.fit.train_epoch", interrupted)
+    monkeypatch.setattr("lockstep_train.fit.fit.train_epoch", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fit(configured(), wine)
 
@@ -179,7 +179,7 @@ def test_a_last_batch_that_is_too_small_joins_the_one_before(rows, fewest, sizes
 def test_a_last_row_stays_alone_without_a_batch_norm(batch_norm, sizes, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "train.fit.fit.train_step",
+        "lockstep_train.fit.fit.train_step",
         lambda _, batch, size: seen.append((len(batch), size)) or torch.zeros(()),
     )
     configuration = configured({"batch_norm": batch_norm}, batch_size=5, epochs=1)

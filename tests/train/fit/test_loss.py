@@ -7,13 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockstep.errors import InvalidSetting
-from train.configuration.configuration import Configuration
-from train.configuration.training import TrainingConfiguration
-from train.data.built_in import built_in
-from train.evaluate import predictions
-from train.fit.fit import fit
-from train.fit.loss import class_weights, cross_entropy, loss_of, row_weights, squared_error
-from train.network.digest import state_digest
+from lockstep_train.configuration.configuration import Configuration
+from lockstep_train.configuration.training import TrainingConfiguration
+from lockstep_train.data.sources.built_in import built_in
+from lockstep_train.evaluate.evaluate import predictions
+from lockstep_train.fit.fit import fit
+from lockstep_train.fit.loss import (
+    class_weights,
+    cross_entropy,
+    loss_of,
+    row_weights,
+    squared_error,
+)
+from lockstep_train.network.digest import state_digest
 
 BALANCED = TrainingConfiguration(class_weight="balanced")
 

@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockstep.errors import InvalidSetting
-from train.configuration.configuration import Configuration
-from train.configuration.training import TrainingConfiguration
-from train.data.built_in import built_in
-from train.evaluate import outputs
-from train.fit.device import Device
-from train.fit.devices import ONE_THREAD_WORK, device_of, threads_for
-from train.fit.fit import fit
-from train.fit.learner import Learner
-from train.fit.randomness import RandomStream
-from train.network.network import Network
+from lockstep_train.configuration.configuration import Configuration
+from lockstep_train.configuration.training import TrainingConfiguration
+from lockstep_train.data.sources.built_in import built_in
+from lockstep_train.evaluate.evaluate import outputs
+from lockstep_train.fit.device import Device
+from lockstep_train.fit.devices import ONE_THREAD_WORK, device_of, threads_for
+from lockstep_train.fit.fit import fit
+from lockstep_train.fit.learner import Learner
+from lockstep_train.fit.randomness import RandomStream
+from lockstep_train.network.network import Network
 
 ROOT = Path(__file__).parents[3]
 NO_MASKS = {"hidden": (16, 8), "dropout": 0.0, "input_dropout": 0.0}
@@ -31,21 +31,21 @@ PROCESS = """
 import json, sys
 from pathlib import Path
 import torch
-import train.fit.checkpoint, train.fit.fit
-from train.configuration.configuration import Configuration
-from train.data.built_in import built_in
-from train.evaluate import outputs
-from train.network.digest import state_digest
+import lockstep_train.fit.checkpoint, lockstep_train.fit.fit
+from lockstep_train.configuration.configuration import Configuration
+from lockstep_train.data.sources.built_in import built_in
+from lockstep_train.evaluate.evaluate import outputs
+from lockstep_train.network.digest import state_digest
 
-train.fit.checkpoint.SECONDS_BETWEEN = 0.0
+lockstep_train.fit.checkpoint.SECONDS_BETWEEN = 0.0
 folder = Path(sys.argv[1])
 without, masked = map(Configuration.model_validate_json, sys.argv[2:])
 wine = built_in("wine", 0)
 told = []
-plain = train.fit.fit.fit(without, wine, on_epoch=told.append)
-whole = train.fit.fit.fit(masked, wine)
+plain = lockstep_train.fit.fit.fit(without, wine, on_epoch=told.append)
+whole = lockstep_train.fit.fit.fit(masked, wine)
 
-train_epoch, begun = train.fit.fit.train_epoch, []
+train_epoch, begun = lockstep_train.fit.fit.train_epoch, []
 
 def crash_in_the_third(learner, rows):
     begun.append(rows)
@@ -53,11 +53,11 @@ def crash_in_the_third(learner, rows):
         raise OSError("crashed")
     return train_epoch(learner, rows)
 
-train.fit.fit.train_epoch = crash_in_the_third
+lockstep_train.fit.fit.train_epoch = crash_in_the_third
 try:
-    train.fit.fit.fit(masked, wine, checkpoint=folder / "kept")
+    lockstep_train.fit.fit.fit(masked, wine, checkpoint=folder / "kept")
 except OSError:
-    resumed = train.fit.fit.fit(masked, wine, checkpoint=folder / "kept", resume=True)
+    resumed = lockstep_train.fit.fit.fit(masked, wine, checkpoint=folder / "kept", resume=True)
 
 rank = torch.distributed.get_rank()
 (folder / f"{rank}.json").write_text(json.dumps({
@@ -187,7 +187,7 @@ def test_cuda_learns_what_the_cpu_learns(tmp_path, average):
 
 def test_without_fabric_more_than_the_cpu_is_refused(monkeypatch):
     monkeypatch.setattr("torch.distributed.is_torchelastic_launched", lambda: True)
-    monkeypatch.setattr("train.fit.devices.find_spec", lambda _: None)
+    monkeypatch.setattr("lockstep_train.fit.devices.find_spec", lambda _: None)
     with pytest.raises(InvalidSetting, match=r"pip install 'lockstep\[distributed\]'"):
         device_of(TrainingConfiguration(device="cpu"))
 

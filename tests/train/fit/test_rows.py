@@ -5,15 +5,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from mixed import mixed_dataset
 
-from train.configuration.configuration import Configuration
-from train.data.built_in import built_in
-from train.evaluate import loss_and_score, outputs
-from train.fit.fit import fit
-from train.fit.rows import Parts, Rows
-from train.network.digest import state_digest
-from train.network.network import Network
+from lockstep_train.configuration.configuration import Configuration
+from lockstep_train.data.sources.built_in import built_in
+from lockstep_train.evaluate.evaluate import loss_and_score, outputs
+from lockstep_train.fit.fit import fit
+from lockstep_train.fit.rows import Parts, Rows
+from lockstep_train.network.digest import state_digest
+from lockstep_train.network.network import Network
+from mixed import mixed_dataset
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_everything_else_is_preprocessed_in_each_step(name, wine):
 
 
 def test_rows_for_which_there_is_no_memory_are_preprocessed_in_each_step(wine, monkeypatch):
-    monkeypatch.setattr("train.fit.rows.MOST_PREPARED_BYTES", 1000)
+    monkeypatch.setattr("lockstep_train.fit.rows.MOST_PREPARED_BYTES", 1000)
     _, parts = parts_of(configured(), wine)
     assert not parts.train.prepared
 
@@ -97,7 +97,7 @@ def assert_same(one, other):
 @pytest.mark.parametrize("name", ["standard", "quantile"])
 def test_preprocessing_once_changes_no_bit_of_a_fit(name, wine, monkeypatch):
     once = fit(configured(FIXED[name]), wine)
-    monkeypatch.setattr("train.fit.rows.MOST_PREPARED_BYTES", 0)
+    monkeypatch.setattr("lockstep_train.fit.rows.MOST_PREPARED_BYTES", 0)
     assert_same(fit(configured(FIXED[name]), wine), once)
 
 
@@ -105,9 +105,9 @@ def test_preprocessing_once_changes_no_bit_of_a_fit(name, wine, monkeypatch):
 def test_how_many_batches_are_taken_at_once_changes_no_bit_of_a_fit(weighted, wine, monkeypatch):
     configuration = configured(class_weight="balanced" if weighted else "none")
     together = fit(configuration, wine)
-    monkeypatch.setattr("train.fit.learner.BATCHES_TAKEN", 2)
+    monkeypatch.setattr("lockstep_train.fit.learner.BATCHES_TAKEN", 2)
     assert_same(fit(configuration, wine), together)
-    monkeypatch.setattr("train.fit.learner.BYTES_TAKEN", 1)
+    monkeypatch.setattr("lockstep_train.fit.learner.BYTES_TAKEN", 1)
     assert_same(fit(configuration, wine), together)
 
 

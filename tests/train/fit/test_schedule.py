@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 
-from train.configuration.training import TrainingConfiguration
-from train.fit.schedule import schedule
+from lockstep_train.configuration.training import TrainingConfiguration
+from lockstep_train.fit.schedule import schedule
 
 
 def optimizer_of():

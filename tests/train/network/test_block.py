@@ -9,9 +9,9 @@ from torch import nn
 
 from lockstep.engine.torchscript import freeze, load_module
 from lockstep.proof.audit_torchscript import audit_torchscript
-from train.network.block import Block
-from train.network.dropout import Dropout
-from train.onnx_file import to_onnx
+from lockstep_train.export.onnx_file import to_onnx
+from lockstep_train.network.block import Block
+from lockstep_train.network.dropout import Dropout
 
 RATES = [None, 0.2, 0.5]
 

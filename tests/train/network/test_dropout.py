@@ -12,9 +12,9 @@ from lockstep.engine.torchscript import freeze, load_module
 from lockstep.errors import InvalidSetting
 from lockstep.proof.audit_onnx import audit_onnx
 from lockstep.proof.audit_torchscript import audit_torchscript
-from train.network.dropout import CHANCES, Dropout
-from train.network.order import check_order
-from train.onnx_file import to_onnx
+from lockstep_train.export.onnx_file import to_onnx
+from lockstep_train.network.dropout import CHANCES, Dropout
+from lockstep_train.network.order import check_order
 
 RATES = [1e-4, 0.05, 0.2, 0.5, 0.9]
 DEVIATIONS = 5.0

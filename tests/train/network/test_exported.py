@@ -4,7 +4,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from mixed import mixed_dataset, network_for, numeric_dataset, odd_rows
 
 from lockstep.artifact.manifest import Tensor
 from lockstep.engine import onnx as onnx_engine
@@ -14,8 +13,9 @@ from lockstep.proof.audit_torchscript import audit_torchscript
 from lockstep.proof.behaviour import check_batch_invariance
 from lockstep.proof.parity import compare
 from lockstep.proof.rows import row_independence
-from train.network.network import Answering
-from train.onnx_file import to_onnx
+from lockstep_train.export.onnx_file import to_onnx
+from lockstep_train.network.network import Answering
+from mixed import mixed_dataset, network_for, numeric_dataset, odd_rows
 
 OUTPUT = "answer"
 OUTPUTS = (Tensor(name=OUTPUT, datatype="FP32", shape=(-1, 3)),)

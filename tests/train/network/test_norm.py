@@ -1,9 +1,9 @@
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from mixed import mixed_dataset, network_for
 
-from train.network.norm import clip_norms
+from lockstep_train.network.norm import clip_norms
+from mixed import mixed_dataset, network_for
 
 
 def unit_norms(network):

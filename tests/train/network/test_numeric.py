@@ -3,15 +3,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from mixed import dataset_of, numeric_dataset
 from torch import nn
 
 from lockstep.artifact.columns import Column
-from train.configuration.configuration import Configuration
-from train.configuration.preprocessing import PreprocessingConfiguration
-from train.network.numeric import Boolean, Imputation, Missing, Numeric
-from train.network.preprocessing import Preprocessing
-from train.network.standardisation import Standardisation
+from lockstep_train.configuration.configuration import Configuration
+from lockstep_train.configuration.preprocessing import PreprocessingConfiguration
+from lockstep_train.network.numeric import Boolean, Imputation, Missing, Numeric
+from lockstep_train.network.preprocessing import Preprocessing
+from lockstep_train.network.standardisation import Standardisation
+from mixed import dataset_of, numeric_dataset
 
 NAN = float("nan")
 

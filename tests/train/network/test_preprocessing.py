@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from mixed import dataset_of, mixed_dataset, network_for, numeric_dataset
 
 from lockstep.artifact.columns import Column
-from train.configuration.configuration import Configuration
-from train.network.preprocessing import Preprocessing
+from lockstep_train.configuration.configuration import Configuration
+from lockstep_train.network.preprocessing import Preprocessing
+from mixed import dataset_of, mixed_dataset, network_for, numeric_dataset
 
 KINDS = ("numeric", "boolean", "missing", "categorical")
 

@@ -1,9 +1,9 @@
 """Files that do harm where they are loaded do none where they are audited."""
 
 import pytest
+
 from corpus import case
 from hostile import hostile
-
 from lockstep.engine.torchscript import load_module
 from lockstep.errors import EngineUnavailable, Unreadable
 from lockstep.proof.audit_torchscript import audit_torchscript

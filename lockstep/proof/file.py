@@ -1,0 +1,53 @@
+"""The audit of a model file that nobody vouches for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lockstep.errors import NotFound, Unreadable
+from lockstep.proof.finding import AuditReport
+
+SUFFIXES = (".onnx", ".ts", ".pt", ".pth")
+
+
+def audit(file: Path | str, *, unconfined: bool = False) -> AuditReport:
+    """Find every operator of a model file that is, or may enter, training mode.
+
+    Args:
+        file: ONNX, or TorchScript, whose loading runs what the file says: it is read in a process
+            that can do nothing else.
+        unconfined: load TorchScript in this process, with all its rights.
+
+    Raises:
+        NotFound: where there is no such file.
+        Unreadable: where it is no model file, or cannot be read.
+        EngineUnavailable: where it is TorchScript, and torch is not installed or no process can be
+            confined here.
+    """
+    return audit_bytes(str(file), model_bytes(Path(file)), unconfined=unconfined)
+
+
+def model_bytes(file: Path) -> bytes:
+    """The bytes of a model file.
+
+    Raises:
+        NotFound: where there is no such file.
+        Unreadable: where its name is none of a model file.
+    """
+    if file.suffix.lower() not in SUFFIXES:
+        raise Unreadable(f"Expected a model file, .onnx, .ts or .pt, got {file}.")
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise NotFound(f"{file} cannot be read: {error.strerror}.") from error
+
+
+def audit_bytes(file: str, data: bytes, *, unconfined: bool = False) -> AuditReport:
+    """Audit the bytes of a model file; see `audit`."""
+    if unconfined or file.lower().endswith(".onnx"):
+        from lockstep.proof.prove import audit_file  # noqa: PLC0415 - it imports the engines
+
+        return audit_file(file, data)
+    from lockstep.proof.confined.audit import audit_confined  # noqa: PLC0415 - for TorchScript only
+
+    return audit_confined(file, data)

@@ -1,0 +1,107 @@
+"""The application: the one place where everything is wired."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.routing import Route
+
+from lockstep.errors import LockstepError
+from lockstep.proof.certificate import versions
+from lockstep_service.connection.exchange import Shortcuts, shortcuts_to
+from lockstep_service.dialects import plain
+from lockstep_service.dialects.endpoint import Limits
+from lockstep_service.dialects.oip import infer as oip
+from lockstep_service.errors import BadRequest
+from lockstep_service.http.middleware import BodyLimit, Gate, Observed, RequestIds, report
+from lockstep_service.http.problems import problem_body
+from lockstep_service.pages.documentation import document
+from lockstep_service.repository.repository import load_repository
+from lockstep_service.settings import Settings
+from lockstep_service.view.telemetry import Telemetry
+
+DESCRIPTION = (
+    "A BatchNorm+Dropout network, locked in inference mode: the same bits for a row alone or in "
+    "any batch, proved on this machine before the first answer."
+)
+
+
+class Application(FastAPI):
+    """FastAPI, and the shortcuts past it."""
+
+    shortcuts: Shortcuts
+
+
+def create_app(settings: Settings) -> Application:
+    """Prove the models, and wire the application that serves them.
+
+    Raises:
+        CannotStart: where nothing can be served.
+    """
+    telemetry = Telemetry()
+    repository = load_repository(settings, telemetry)
+    gate = Gate()
+    ids = RequestIds()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        repository.close()
+
+    app = Application(
+        title="Lockstep",
+        version=versions()["lockstep"],
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,  # to a host that the request names, which may be anybody's
+        lifespan=lifespan,
+        middleware=[  # the outermost first; nothing gets past it to be answered in plain text
+            Middleware(Observed, telemetry, ids),
+            Middleware(BodyLimit, settings.body_limit_bytes),
+        ],
+        exception_handlers={
+            LockstepError: _answer_problem,
+            HTTPException: _answer_problem,
+            RequestValidationError: _answer_validation,
+        },
+    )
+    limits = Limits(settings.timeout_ms / 1e3, settings.body_limit_bytes)
+    endpoints = (
+        *(plain.Predict(path, repository, limits) for path in plain.PATHS),
+        *(oip.Infer(path, repository, limits) for path in oip.INFER_PATHS),
+    )
+    # First those that are asked most: a router tries its routes in order.
+    app.router.routes[:0] = [
+        Route(endpoint.path, endpoint, methods=["POST"]) for endpoint in endpoints
+    ]
+    app.shortcuts = Shortcuts(shortcuts_to(endpoints, repository), ids, telemetry)
+    app.include_router(oip.router(repository, gate))
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        return Response(telemetry.exposition(), media_type="text/plain; version=0.0.4")
+
+    document(app)
+    app.state.gate = gate
+    app.state.repository = repository
+    return app
+
+
+async def _answer_problem(request: Request, error: Exception) -> Response:
+    problem = report(error, request.state.request_id)
+    body = problem_body(problem, request.state.request_id.decode())
+    response = Response(body, problem.status, media_type="application/json")
+    response.raw_headers += problem.headers
+    return response
+
+
+async def _answer_validation(request: Request, error: Exception) -> Response:
+    """FastAPI's own refusal of a path or query, in the shape of every other."""
+    del error
+    return await _answer_problem(request, BadRequest("The path or query is wrong; see /docs."))

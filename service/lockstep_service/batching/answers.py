@@ -1,0 +1,60 @@
+"""Answers: what every batch is asked for at once, so that no request pays for it alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lockstep.artifact.columns import FeatureArray
+from lockstep.artifact.manifest import Task
+from lockstep.engine.engine import Engine, Rows
+from lockstep.errors import MOST_PROBLEMS, InvalidInstances, Problem
+from lockstep_service.batching.run_cost import Run
+
+NO_NUMBER = -1
+
+
+def judged(engine: Engine, task: Task) -> Run:
+    """An engine's run that also says, of each row, which class is the most probable.
+
+    Args:
+        engine: locked and proved.
+        task: of the network.
+
+    Returns:
+        A run whose last output is int64 ``[n]``: the place of the best class, 0 for a number, or −1
+        where the row's answer is not finite. An imported model (``tensors``) may mean its NaN; for
+        it the last output is 0.
+    """
+    if task == "tensors":
+        return lambda features: (*engine.run(features), np.zeros(len(features), np.int64))
+
+    def run(features: FeatureArray) -> Rows:
+        outputs = engine.run(features)
+        best = outputs[0].argmax(axis=1)
+        finite = np.isfinite(outputs[0])
+        if not finite.all():
+            best[~finite.all(axis=1)] = NO_NUMBER
+        return (*outputs, best)
+
+    return run
+
+
+def best_places(answers: Rows) -> list[int]:
+    """The place of each row's best class.
+
+    Args:
+        answers: of a judged run.
+
+    Raises:
+        InvalidInstances: naming the instances whose values overflow the network: a label read off
+            NaN would be a wrong one.
+    """
+    best: list[int] = answers[-1].tolist()
+    if NO_NUMBER in best:
+        message = (
+            "expected values that the network can answer, got some so far from training that its "
+            "arithmetic overflows"
+        )
+        wrong = [i for i, place in enumerate(best) if place == NO_NUMBER]
+        raise InvalidInstances([Problem(i, None, message) for i in wrong[:MOST_PROBLEMS]])
+    return best

@@ -1,0 +1,293 @@
+"""Batching: requests that wait together run together, and never wait for ever.
+
+An idle service adds no delay: a request runs in the next turn of the event loop, with whatever
+else that turn has read from the network. While the engine runs, requests gather and run together in
+the turn after.
+
+Each item has its own waiter. What nobody waits for or is past its deadline leaves before the run; a
+run that fails is repeated item by item, so that each bears its own failure only; nothing but
+``close`` ends the work.
+
+A large item is run in pieces, and goes to the end of the queue after each. In company its pieces
+are small: a single row never waits for longer than about ``COMPANY_S`` for somebody else's rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+
+import numpy as np
+
+from lockstep.artifact.columns import FeatureArray
+from lockstep.engine.engine import Rows
+from lockstep.errors import EngineFailure
+from lockstep_service.batching.queued import FutureWaiter, Item, Outcome, Piece, Waiter
+from lockstep_service.batching.run_cost import Run, RunCost
+from lockstep_service.errors import DeadlineExceeded, NotServing, QueueFull
+from lockstep_service.view.telemetry import RunMetrics
+
+# How long the rows of a large item may hold up the others, and how long after one of them it is
+# taken for granted that more will come.
+COMPANY_S = 0.3e-3
+COMPANY_REMEMBERED_S = 0.1
+LEAST_PIECE_ROWS = 8
+# A run in a thread costs about 0.1 ms more, and keeps the event loop free meanwhile.
+THREAD_ABOVE_S = 1e-3
+# So many runs wait for the thread at most, where only large items are there and a run is shorter
+# than this: the thread then goes from one to the next without asking the event loop.
+MOST_IN_THREAD = 4
+AHEAD_BELOW_S = 3e-3
+
+
+class Batcher:
+    """Gathers the rows of waiting requests for one engine, and gives each its own back.
+
+    A short run takes place in the event loop: that costs least. A run that is expected to take
+    longer than ``THREAD_ABOVE_S`` takes place in a thread, and the event loop goes on reading and
+    answering. While only large items wait, the thread is given the next run before it asks for it.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        metrics: RunMetrics,
+        *,
+        max_batch_rows: int,
+        max_queue_rows: int,
+        cost: RunCost,
+    ) -> None:
+        self._run = run
+        self._metrics = metrics
+        self._max_batch_rows = max_batch_rows
+        self._max_queue_rows = max_queue_rows
+        self._cost = cost
+        # Rows of a run that holds nobody up; a request of no more is small.
+        self._small_rows = min(max_batch_rows, max(LEAST_PIECE_ROWS, cost.rows_within(COMPANY_S)))
+        self._thread = ThreadPoolExecutor(1, "engine")  # its thread starts when it is first needed
+        self._queue: deque[Item] = deque()
+        self._queued_rows = 0
+        self._rows_per_s = 0.0
+        self._turn_is_due = False
+        self._in_thread = 0
+        self._closed = False
+        self._company_until = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def has_backlog(self) -> bool:
+        """Whether more rows wait than the next run takes."""
+        return self._queued_rows > self._max_batch_rows
+
+    def submit(self, features: FeatureArray, timeout_s: float) -> asyncio.Future[Rows]:
+        """Run rows, together with whatever waits.
+
+        Args:
+            features: float32 ``[n, ...]``, n ≥ 1, valid.
+            timeout_s: after which they are not run any more.
+
+        Returns:
+            A future of the run's outputs, each with ``n`` rows. It may end in DeadlineExceeded
+            (the time ran out before the run), EngineFailure (the engine could not run these rows)
+            or NotServing (the service is stopping). Whoever cancels it leaves the queue.
+
+        Raises:
+            QueueFull: where too many rows wait already.
+            NotServing: where the service is stopping.
+        """
+        future: asyncio.Future[Rows] = self._running_loop().create_future()
+        self.enqueue(features, timeout_s, FutureWaiter(future))
+        return future
+
+    def enqueue(self, features: FeatureArray, timeout_s: float, waiter: Waiter) -> None:
+        """Run rows for a waiter; `submit` says the rest.
+
+        Raises:
+            QueueFull: where too many rows wait already.
+            NotServing: where the service is stopping.
+        """
+        rows = len(features)
+        self._admit(rows)
+        now = monotonic()
+        if rows <= self._small_rows and (self._queue or self._in_thread):
+            self._company_until = now + COMPANY_REMEMBERED_S
+        self._queue.append(Item(features, waiter, now + timeout_s))
+        self._queued_rows += rows
+        if not self._turn_is_due:
+            self._schedule(self._running_loop())
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        loop = self._loop
+        if loop is None or not loop.is_running():
+            # Asked once: in Python 3.11 it is a call of the system (of getpid) each time.
+            loop = self._loop = asyncio.get_running_loop()
+        return loop
+
+    def close(self) -> None:
+        """Refuse what comes, and answer what waits with the reason."""
+        self._closed = True
+        while self._queue:
+            self._fail(self._queue.popleft(), NotServing("The service is stopping; ask another."))
+        self._thread.shutdown(wait=False)
+
+    def _admit(self, rows: int) -> None:
+        if self._closed:
+            raise NotServing("The service is stopping; ask another.")
+        # A request larger than the whole queue is taken by an idle service: it could never be
+        # taken otherwise.
+        if self._queue and self._queued_rows + rows > self._max_queue_rows:
+            self._refuse_if_full(rows)
+
+    def _refuse_if_full(self, rows: int) -> None:
+        """Count a request larger than the queue as half of it: the other half is for the others."""
+        most = self._max_queue_rows
+        waiting = [rows, *(len(item.features) - item.begun for item in self._queue)]
+        if sum(n if n <= most else most // 2 for n in waiting) > most:
+            seconds = self._queued_rows / self._rows_per_s if self._rows_per_s else 1.0
+            retry_after_s = max(1, math.ceil(seconds))
+            raise QueueFull(
+                f"Expected at most {self._max_queue_rows} rows to wait, {self._queued_rows} do; "
+                f"try again in {retry_after_s} s.",
+                retry_after_s,
+            )
+
+    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let there be a turn, if anything waits and a run may begin or wait for the thread."""
+        if self._queue and (not self._in_thread or self._may_run_ahead()):
+            self._turn_is_due = True
+            loop.call_soon(self._turn, loop)
+
+    def _may_run_ahead(self) -> bool:
+        if self._in_thread >= MOST_IN_THREAD or monotonic() <= self._company_until:
+            return False
+        return self._cost.of(self._max_batch_rows) < AHEAD_BELOW_S
+
+    def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Run one batch; what still waits has its turn after the network was read again."""
+        self._turn_is_due = False
+        pieces = self._gather()
+        try:
+            if pieces and (self._in_thread or self._is_long(pieces)):
+                running = loop.run_in_executor(self._thread, self._run_together, pieces)
+                running.add_done_callback(lambda done: self._after(loop, done))
+                self._in_thread += 1
+            elif pieces:
+                self._give(self._run_together(pieces))
+        finally:
+            self._schedule(loop)
+
+    def _is_long(self, pieces: list[Piece]) -> bool:
+        return self._cost.of(sum(len(piece.rows) for piece in pieces)) > THREAD_ABOVE_S
+
+    def _after(self, loop: asyncio.AbstractEventLoop, done: asyncio.Future[list[Outcome]]) -> None:
+        """Give what the thread has run."""
+        self._in_thread -= 1
+        try:
+            self._give(done.result())
+        finally:
+            if not self._turn_is_due:
+                self._schedule(loop)
+
+    def _gather(self) -> list[Piece]:
+        """Rows for one run, in order of arrival; an item that is larger goes to the end again."""
+        space = self._max_batch_rows
+        pieces: list[Piece] = []
+        now = monotonic()
+        while self._queue and space:
+            item = self._queue.popleft()
+            if not self._is_wanted(item, now):
+                continue
+            waiting = len(item.features) - item.begun
+            taken = min(waiting, space)
+            if waiting > space:
+                taken = min(space, self._large_piece_rows(now))
+                space = taken  # it is the last of this run
+            whole = taken == len(item.features)
+            rows = item.features if whole else item.features[item.begun : item.begun + taken]
+            item.begun += taken
+            space -= taken
+            self._queued_rows -= taken
+            pieces.append(Piece(item, rows))
+            if taken < waiting:
+                self._queue.append(item)
+        self._metrics.queued(self._queued_rows)
+        return pieces
+
+    def _large_piece_rows(self, now: float) -> int:
+        """Rows of a large item in one run: few where small ones come and go."""
+        return self._max_batch_rows if now > self._company_until else self._small_rows
+
+    def _is_wanted(self, item: Item, now: float) -> bool:
+        if item.waiter.is_gone:
+            self._leave(item)
+            return False
+        if now > item.deadline:
+            self._fail(item, DeadlineExceeded("The deadline passed before the rows could be run."))
+            return False
+        return True
+
+    def _fail(self, item: Item, error: Exception) -> None:
+        self._leave(item)
+        item.waiter.take(error)
+
+    def _leave(self, item: Item) -> None:
+        """Take what has not begun of an item out of the count; what is on its way is not given."""
+        self._queued_rows -= len(item.features) - item.begun
+        item.begun = len(item.features)
+        item.is_settled = True
+
+    def _run_together(self, pieces: list[Piece]) -> list[Outcome]:
+        """Run pieces as one batch; where that fails, each by itself."""
+        try:
+            outputs = self._run_rows([piece.rows for piece in pieces])
+        except Exception as error:  # noqa: BLE001 - whatever it is, neighbours must not bear it
+            if len(pieces) == 1:
+                return [Outcome(pieces[0], error)]
+            return [outcome for piece in pieces for outcome in self._run_together([piece])]
+        if len(pieces) == 1:
+            return [Outcome(pieces[0], outputs)]
+        outcomes = []
+        start = 0
+        for piece in pieces:
+            stop = start + len(piece.rows)
+            outcomes.append(Outcome(piece, tuple([output[start:stop] for output in outputs])))
+            start = stop
+        return outcomes
+
+    def _run_rows(self, rows: list[FeatureArray]) -> Rows:
+        features = rows[0] if len(rows) == 1 else np.concatenate(rows)
+        begin = monotonic()
+        outputs = self._run(features)
+        seconds = monotonic() - begin
+        for output in outputs:
+            if len(output) != len(features):  # else rows would go to the wrong request
+                raise EngineFailure(
+                    f"Expected {len(features)} rows of output, got {len(output)}; nothing of this "
+                    f"run can be given to anybody."
+                )
+        self._metrics.ran(len(features), seconds)
+        # A running mean of the rate at which the queue drains.
+        rate = len(features) / max(seconds, 1e-6)
+        self._rows_per_s = rate if not self._rows_per_s else 0.9 * self._rows_per_s + 0.1 * rate
+        return outputs
+
+    def _give(self, outcomes: list[Outcome]) -> None:
+        for (item, rows), result in outcomes:
+            if item.is_settled:  # an earlier piece of it failed while this one was on its way
+                continue
+            if isinstance(result, Exception):
+                if item.begun < len(item.features):
+                    self._queue.remove(item)
+                self._fail(item, result)
+                continue
+            if rows is item.features:
+                item.waiter.take(result)
+                continue
+            item.pieces.append(result)
+            item.finished += len(rows)
+            if item.finished == len(item.features) and not item.waiter.is_gone:
+                whole = tuple(np.concatenate(parts) for parts in zip(*item.pieces, strict=True))
+                item.waiter.take(whole)

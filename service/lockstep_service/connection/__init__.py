@@ -1,0 +1,1 @@
+"""Bytes on a socket: uvicorn's connection, and the way past ASGI."""

@@ -1,0 +1,206 @@
+"""The plain dialect: instances in, predictions out."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+
+from lockstep.artifact.columns import FeatureArray
+from lockstep.artifact.manifest import Manifest
+from lockstep.engine.engine import Rows
+from lockstep_service.batching.answers import best_places
+from lockstep_service.dialects.endpoint import Endpoint, Limits, Question
+from lockstep_service.errors import BadRequest
+from lockstep_service.forms.bulk import BulkReader
+from lockstep_service.forms.negotiation import accepted_form, check_type, form_of, write_form
+from lockstep_service.forms.tensors import checked, features_of_instances
+from lockstep_service.http.compression import pack
+from lockstep_service.http.middleware import Headers, timeout_s
+from lockstep_service.http.responses import Answer, Body
+from lockstep_service.repository.repository import Repository, Served
+
+PATHS = (
+    "/predict",
+    "/models/{name}/predict",
+    "/models/{name}/versions/{version}/predict",
+)
+# Words and numbers that JSON or a double cannot hold, but that clients write nevertheless.
+NOT_FINITE = re.compile(rb"NaN|Infinity|[eE]\+?[0-9]{3}|[0-9]{309}")
+INTEGER_DIGITS = 19
+
+
+class Beginning(NamedTuple):
+    """What every answer of a model begins with, as JSON.
+
+    Attributes:
+        head: up to the first prediction.
+        labels: of a classification, what stands before the probabilities of a row, by class.
+    """
+
+    head: bytes
+    labels: tuple[bytes, ...]
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Beginning:
+        """What a model's answers begin with."""
+        known: dict[str, Any] = {"model": manifest.name, "version": manifest.version}
+        if manifest.task == "classification":
+            known["classes"] = manifest.classes
+        labels = (
+            b'{"label":%b,"probabilities":' % orjson.dumps(label)
+            for label in manifest.classes or ()
+        )
+        return cls(orjson.dumps(known)[:-1] + b',"predictions":[', tuple(labels))
+
+
+class Predict(Endpoint):
+    """``POST /predict``."""
+
+    def __init__(self, path: str, repository: Repository, limits: Limits) -> None:
+        super().__init__(path, repository, limits)
+        # By identity: a manifest lives as long as the service, and has no cheap hash.
+        self._beginnings: dict[int, Beginning] = {}
+
+    def check(self, headers: Headers) -> None:
+        """Refuse what is in none of the forms; see `Endpoint.check`."""
+        check_type(headers)
+
+    def question(self, served: Served, headers: Headers, body: Body) -> Question:
+        """Read a request; see `Endpoint.question`."""
+        manifest, form = served.manifest, form_of(headers)
+        if form is None:
+            features = read_features(body, manifest, served.bulk)
+        else:
+            features = form.read(body, manifest)
+        accepted, encodings = accepted_form(headers, manifest), headers.get(b"accept-encoding", b"")
+        write: Callable[[Rows], Answer]
+        if accepted is None:
+            write = partial(write_predictions, manifest, self._beginning(manifest), encodings)
+        else:
+            write = partial(write_form, *accepted, manifest, encodings)
+        return Question(features, timeout_s(headers, self.limits.timeout_s), write)
+
+    def _beginning(self, manifest: Manifest) -> Beginning:
+        beginning = self._beginnings.get(id(manifest))
+        if beginning is None:
+            beginning = self._beginnings[id(manifest)] = Beginning.of(manifest)
+        return beginning
+
+
+def read_features(body: Body, manifest: Manifest, bulk: BulkReader | None) -> FeatureArray:
+    """The features of a request: read in bulk where that can be done, else value by value.
+
+    Raises:
+        BadRequest: where the body is no request of this dialect.
+        InvalidInstances: naming the instance and the column that is wrong.
+    """
+    if bulk is not None:
+        features = bulk.read(body)
+        if features is not None:
+            return checked(features, manifest)
+    return features_of_instances(read_instances(body), manifest)
+
+
+def read_json(body: Body) -> dict[str, Any]:
+    """A body that is a JSON object.
+
+    Raises:
+        BadRequest: where it is not.
+    """
+    try:
+        request = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        request = _read_not_finite(body, error)
+    if not isinstance(request, dict):
+        raise BadRequest("Expected a JSON object, got another type.")
+    return request
+
+
+def _read_not_finite(body: Body, error: orjson.JSONDecodeError) -> Any:
+    """A body that is JSON but for NaN, Infinity or 1e400, whose place can then be named."""
+    if NOT_FINITE.search(body):
+        try:
+            request = json.loads(body.decode(), parse_int=_integer)
+            orjson.dumps(request)  # half a surrogate pair could not be echoed
+        except (ValueError, TypeError, RecursionError):
+            pass
+        else:
+            return request
+    raise BadRequest(f"Expected a JSON body, got something else: {error}.") from error
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) <= INTEGER_DIGITS else float(digits)
+
+
+def read_instances(body: Body) -> Any:
+    """The instances of a request.
+
+    Raises:
+        BadRequest: where the body is not ``{"instances": ...}``.
+    """
+    request = read_json(body)
+    if request.keys() != {"instances"}:
+        keys = ", ".join(repr(key[:40]) for key in list(request)[:5]) or "none"
+        raise BadRequest(f'Expected the one key "instances", got {keys}.')
+    return request["instances"]
+
+
+def write_predictions(
+    manifest: Manifest, beginning: Beginning, encodings: bytes, answers: Rows
+) -> Answer:
+    """The answer: float32 as its shortest decimal that reads back to the same bits.
+
+    Args:
+        manifest: of the model.
+        beginning: of its answers.
+        encodings: that the client accepts.
+        answers: of a judged run.
+
+    Raises:
+        InvalidInstances: naming the instances whose answer is no number.
+    """
+    best = best_places(answers)
+    if manifest.task == "classification":
+        labels = beginning.labels
+        predictions = [
+            b"%b%b}" % (labels[i], orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY))
+            for i, row in zip(best, answers[0], strict=True)
+        ]
+    elif manifest.task == "regression":
+        predictions = [
+            b'{"prediction":%b}' % orjson.dumps(row[0], option=orjson.OPT_SERIALIZE_NUMPY)
+            for row in answers[0]
+        ]
+    else:
+        predictions = [
+            orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY)
+            for row in _plain_rows(manifest, answers)
+        ]
+    body, packed = pack(b"%b%b]}" % (beginning.head, b",".join(predictions)), encodings)
+    return Answer(body, headers=packed)
+
+
+def _plain_rows(manifest: Manifest, answers: Rows) -> Iterable[Any]:
+    """One output's rows as they are; of several, an object each."""
+    outputs = {
+        output.name: jsonable(rows) for output, rows in zip(manifest.outputs, answers, strict=False)
+    }
+    if len(outputs) == 1:
+        return next(iter(outputs.values()))
+    return [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]
+
+
+def jsonable(output: Any) -> Any:
+    """An output in a form that orjson writes: float16 widened, what is no float as a list."""
+    if output.dtype.kind != "f":
+        return output.tolist()
+    if output.dtype == np.float16:
+        return output.astype(np.float32)
+    return np.ascontiguousarray(output)

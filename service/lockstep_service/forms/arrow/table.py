@@ -1,0 +1,77 @@
+"""The Arrow form of the plain dialect: a stream of columns in, a stream of columns out.
+
+``application/vnd.apache.arrow.stream``: what pyarrow's ``ipc.new_stream`` and polars'
+``write_ipc_stream`` write, up to the marker that ends it. Columns carry raw values, as the plain
+dialect's JSON does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lockstep.artifact.columns import FeatureArray
+from lockstep.artifact.frame import encode_frame
+from lockstep.artifact.manifest import Label, Manifest
+from lockstep.engine.engine import Rows
+from lockstep.score import answer_columns, label_text
+from lockstep_service.batching.answers import best_places
+from lockstep_service.errors import BadRequest
+from lockstep_service.forms.arrow.reader import read_stream
+from lockstep_service.forms.arrow.writer import write_stream
+from lockstep_service.http.responses import Body
+
+TYPE = b"application/vnd.apache.arrow.stream"
+
+
+def read_columns(body: Body, manifest: Manifest) -> FeatureArray:
+    """Features of a body that is an Arrow stream.
+
+    Args:
+        body: the whole of it: the network's columns by name, in any order. Numbers of any width, a
+            category as a string, plain or by dictionary; null is missing.
+        manifest: of the model.
+
+    Raises:
+        BadRequest: where it is no such stream, or the network has no columns.
+        InvalidInstances: naming the instance and the column that is wrong.
+    """
+    if not manifest.columns:
+        raise BadRequest(
+            f"{manifest.name} answers instances of shape {list(manifest.instance_shape)}, which "
+            f"have no columns; send JSON or application/x-npy."
+        )
+    return encode_frame(read_stream(body, manifest.columns), manifest.columns)
+
+
+def write_columns(manifest: Manifest, answers: Rows) -> bytes:
+    """The answers as an Arrow stream, with the columns that ``lockstep predict`` writes.
+
+    Args:
+        manifest: of the model.
+        answers: of a judged run.
+
+    Raises:
+        InvalidInstances: naming the instances whose answer is no number.
+    """
+    best = best_places(answers)
+    outputs = answers[:-1]
+    columns = [column for output in outputs for column in output.reshape(len(output), -1).T]
+    if manifest.task == "classification":
+        columns.insert(0, label_column(manifest.classes or ())[best])
+    return write_stream(answer_columns(manifest, outputs), columns)
+
+
+def label_column(classes: tuple[Label, ...]) -> NDArray[Any]:
+    """The labels as values of one type: their own where they share one, else strings."""
+    kinds = {type(label) for label in classes}
+    if kinds in ({int}, {bool}, {float}) and not _is_large(classes):
+        return np.array(classes)
+    return np.array([label_text(label) for label in classes])
+
+
+def _is_large(classes: tuple[Label, ...]) -> bool:
+    """Whether a whole number is among them that 64 bits do not hold."""
+    return any(type(label) is int and not -(2**63) <= label < 2**63 for label in classes)

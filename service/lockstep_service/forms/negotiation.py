@@ -1,0 +1,120 @@
+"""The forms of the plain dialect: by which content type a body is read, and an answer written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from lockstep.artifact.columns import FeatureArray
+from lockstep.artifact.manifest import Manifest
+from lockstep.engine.engine import Rows
+from lockstep_service.errors import UnsupportedMediaType
+from lockstep_service.forms import npy
+from lockstep_service.forms.arrow import table as arrow
+from lockstep_service.http.compression import pack
+from lockstep_service.http.middleware import JSON_TYPES, Headers
+from lockstep_service.http.responses import JSON, Answer, Body
+
+CONTENT_TYPE = b"content-type"
+JSON_TYPE = JSON[1]
+# Any of these is answered with JSON, without another look.
+JSON_ACCEPTED = frozenset({None, b"*/*", JSON_TYPE})
+
+
+class Form(NamedTuple):
+    """A form other than JSON.
+
+    Attributes:
+        read: gives the features of a body.
+        write: gives the body of an answer.
+        check: refuses a network whose answers it cannot hold.
+    """
+
+    read: Callable[[Body, Manifest], FeatureArray]
+    write: Callable[[Manifest, Rows], bytes]
+    check: Callable[[Manifest], None] = lambda _: None
+
+
+FORMS = {
+    npy.TYPE: Form(npy.read_array, npy.write_array, npy.check_writable),
+    arrow.TYPE: Form(arrow.read_columns, arrow.write_columns),
+}
+
+
+def check_type(headers: Headers) -> None:
+    """Refuse a body that calls itself none of the forms; no word at all is taken for JSON.
+
+    Raises:
+        UnsupportedMediaType: naming the forms.
+    """
+    given = headers.get(CONTENT_TYPE, JSON_TYPE)
+    if given != JSON_TYPE and form_of(headers) is None and not JSON_TYPES.fullmatch(given):
+        others = " or ".join(kind.decode() for kind in FORMS)
+        raise UnsupportedMediaType(
+            f"Expected a body of type application/json, {others}, got "
+            f"{given.decode('latin-1')[:64]!r}."
+        )
+
+
+def form_of(headers: Headers) -> Form | None:
+    """The form of a request's body; None for JSON."""
+    given = headers.get(CONTENT_TYPE, JSON_TYPE)
+    if given == JSON_TYPE:
+        return None
+    return FORMS.get(given) or FORMS.get(_media_type(given))
+
+
+def accepted_form(headers: Headers, manifest: Manifest) -> tuple[bytes, Form] | None:
+    """The form in which a request wants its answer, with its type; None for JSON.
+
+    What is accepted most wins, and among equals what is named first. Where nothing that can be
+    written is accepted, the answer is JSON.
+
+    Raises:
+        BadRequest: where that form cannot hold what the network answers.
+    """
+    accepted = headers.get(b"accept")
+    if accepted in JSON_ACCEPTED:
+        return None
+    ranges = [_quality(part) for part in (accepted or b"").split(b",")]
+    known = [(quality, kind) for quality, kind in ranges if quality and kind in (JSON_TYPE, *FORMS)]
+    kind = max(known, key=lambda item: item[0], default=(0.0, JSON_TYPE))[1]
+    if kind == JSON_TYPE:
+        return None
+    FORMS[kind].check(manifest)
+    return kind, FORMS[kind]
+
+
+def _media_type(value: bytes) -> bytes:
+    return value.partition(b";")[0].strip().lower()
+
+
+def _quality(part: bytes) -> tuple[float, bytes]:
+    """How much one of several types is wanted, and the type."""
+    for parameter in part.split(b";")[1:]:
+        name, _, value = parameter.partition(b"=")
+        if name.strip().lower() == b"q":
+            try:
+                return float(value), _media_type(part)
+            except ValueError:  # no number: as if nothing were said
+                break
+    return 1.0, _media_type(part)
+
+
+def write_form(
+    kind: bytes, form: Form, manifest: Manifest, encodings: bytes, answers: Rows
+) -> Answer:
+    """The answer in a form other than JSON.
+
+    Args:
+        kind: its content type.
+        form: which writes it.
+        manifest: of the model.
+        encodings: those that the client accepts.
+        answers: of a judged run.
+
+    Raises:
+        InvalidInstances: naming the instances whose answer is no number.
+    """
+    body, packed = pack(form.write(manifest, answers), encodings)
+    return Answer(body, (CONTENT_TYPE, kind), packed)

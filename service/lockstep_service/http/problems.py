@@ -1,0 +1,90 @@
+"""Problems: the one table that turns errors into HTTP answers."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import orjson
+from starlette.exceptions import HTTPException
+
+from lockstep.errors import EngineFailure, InvalidInstances, LockstepError
+from lockstep_service.errors import (
+    BadRequest,
+    BodyTooLarge,
+    DeadlineExceeded,
+    NotServing,
+    QueueFull,
+    UnknownModel,
+    UnsupportedMediaType,
+)
+from lockstep_service.http.responses import Headers
+
+RETRY_AFTER_S = 1
+LONGEST_SENTENCE = 1000  # characters; a sentence may quote what came
+
+
+class Problem(NamedTuple):
+    """An answer that says what went wrong."""
+
+    status: int
+    code: str
+    sentence: str
+    headers: Headers = ()
+
+
+# From the particular to the general; a test holds it against both trees of errors.
+TABLE: dict[type[LockstepError], tuple[int, str]] = {
+    InvalidInstances: (400, "invalid_instances"),
+    BadRequest: (400, "bad_request"),
+    UnknownModel: (404, "unknown_model"),
+    BodyTooLarge: (413, "body_too_large"),
+    UnsupportedMediaType: (415, "unsupported_media_type"),
+    QueueFull: (503, "queue_full"),
+    NotServing: (503, "not_serving"),
+    DeadlineExceeded: (504, "deadline_exceeded"),
+    EngineFailure: (500, "engine_failure"),
+}
+INTERNAL = "The service failed to answer; the request id finds the reason in its log."
+
+
+def problem_of(error: Exception) -> Problem:
+    """The answer to an error: no internals leave with a 500."""
+    if isinstance(error, HTTPException):
+        return _http_problem(error)
+    for kind, (status, code) in TABLE.items():
+        if isinstance(error, kind):
+            sentence = INTERNAL if status == 500 else _cut(str(error))
+            return Problem(status, code, sentence, _headers(error, status))
+    return Problem(500, "internal", INTERNAL)
+
+
+def _cut(sentence: str) -> str:
+    if len(sentence) <= LONGEST_SENTENCE:
+        return sentence
+    return f"{sentence[: LONGEST_SENTENCE - 1]}…"
+
+
+def _headers(error: Exception, status: int) -> Headers:
+    if status == 413:
+        return ((b"connection", b"close"),)  # the rest of the body is not read
+    if status != 503:
+        return ()
+    seconds = error.retry_after_s if isinstance(error, QueueFull) else RETRY_AFTER_S
+    return ((b"retry-after", str(seconds).encode()),)
+
+
+def _http_problem(error: HTTPException) -> Problem:
+    """What the router itself refuses."""
+    headers = tuple((k.lower().encode(), v.encode()) for k, v in (error.headers or {}).items())
+    if error.status_code == 404:
+        return Problem(404, "unknown_path", "There is nothing at this path; see /docs.", headers)
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "another method")
+        sentence = f"This path does not take that method; use {allowed}."
+        return Problem(405, "wrong_method", sentence, headers)
+    return Problem(error.status_code, "http", f"{error.detail}.", headers)
+
+
+def problem_body(problem: Problem, request_id: str) -> bytes:
+    """The body of every answer that is no success."""
+    return orjson.dumps({"error": problem.sentence, "code": problem.code, "request_id": request_id})

@@ -1,0 +1,1 @@
+"""What the service shows to people and to their tools."""

@@ -1,0 +1,1 @@
+"""The life of the processes: start, answer, drain, stop."""

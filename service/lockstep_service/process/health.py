@@ -1,0 +1,34 @@
+"""``python -m lockstep_service.process.health``: exit code 0 where the service here is ready."""
+
+from __future__ import annotations
+
+import sys
+from http.client import HTTPConnection, HTTPException
+
+from lockstep_service.settings import load_settings
+
+TIMEOUT_S = 2.5
+# Who listens everywhere can be asked here.
+LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - only compared
+
+
+def is_ready(host: str, port: int) -> bool:
+    """Ask the service's readiness.
+
+    Args:
+        host: the address on which it listens.
+        port: on which it listens.
+    """
+    connection = HTTPConnection(LOOPBACK.get(host, host), port, timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", "/v2/health/ready")
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+if __name__ == "__main__":
+    settings = load_settings()
+    sys.exit(0 if is_ready(settings.host, settings.port) else 1)

@@ -1,0 +1,264 @@
+"""The repository: the models folder as the service sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from lockstep.artifact.columns import FeatureArray
+from lockstep.artifact.folder import MANIFEST, Artifact, open_artifact, versions
+from lockstep.artifact.manifest import Manifest
+from lockstep.errors import Disproved, LockstepError
+from lockstep.proof.load import LoadProof, prove_at_load
+from lockstep_service.batching.answers import judged
+from lockstep_service.batching.batcher import Batcher
+from lockstep_service.batching.run_cost import measure_cost
+from lockstep_service.errors import CannotStart, NotServing, UnknownModel
+from lockstep_service.forms.bulk import BulkReader
+from lockstep_service.settings import Settings
+from lockstep_service.view.telemetry import RunMetrics, Telemetry, log
+
+Opening = Callable[[], Artifact]
+"""Opens an artifact that was found, or hands over the one that was opened to be found."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """A version that was proved on this machine and answers.
+
+    Attributes:
+        artifact: on disk.
+        proof: what was proved when it was loaded.
+        batcher: the way to its engine; there is no other.
+        row: a golden row, ``[1, ...]``, as an example of what it is asked.
+        bulk: reads plain requests of numbers; None where there are other columns, or none.
+    """
+
+    artifact: Artifact
+    proof: LoadProof
+    batcher: Batcher
+    row: FeatureArray
+    bulk: BulkReader | None = None
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the artifact is."""
+        return self.artifact.manifest
+
+
+@dataclass
+class Model:
+    """One name of the repository.
+
+    Attributes:
+        served: versions that answer, by number.
+        refused: the reason, for each version that was refused.
+    """
+
+    served: dict[int, Served] = field(default_factory=dict)
+    refused: dict[int, str] = field(default_factory=dict)
+
+
+class Repository:
+    """Every model by name, each version either served or refused with its reason."""
+
+    def __init__(self, models: dict[str, Model], default_model: str | None) -> None:
+        self.models = models
+        self._default_model = default_model
+        self._paths: dict[tuple[str | None, str | None], Served] = {}
+
+    def __iter__(self) -> Iterator[Served]:
+        """Every version that is served."""
+        return (served for model in self.models.values() for served in model.served.values())
+
+    @property
+    def ready(self) -> bool:
+        """Whether every name has a version that is served."""
+        return all(model.served for model in self.models.values())
+
+    def find(self, name: str | None = None, version: str | None = None) -> Served:
+        """The version that answers.
+
+        Args:
+            name: of the model; None is the only one, or the default.
+            version: its number as a path holds it; None is the highest one that is served.
+
+        Raises:
+            UnknownModel: where there is none of that name or number.
+            NotServing: where it was refused at load, with the reason.
+        """
+        known = self._paths.get((name, version))
+        if known is None:
+            known = self._paths[name, version] = self._look_up(name, version)
+        return known
+
+    def _look_up(self, name: str | None, version: str | None) -> Served:
+        name = self._default() if name is None else name
+        model = self.models.get(name)
+        if model is None:
+            raise UnknownModel(
+                f"There is no model {name[:64]!r}; this service has {', '.join(self.models)}."
+            )
+        if version is None:
+            if not model.served:
+                reasons = "; ".join(model.refused.values())
+                raise NotServing(f"No version of {name} can be served: {reasons}")
+            return model.served[max(model.served)]
+        for number, reason in model.refused.items():
+            if str(number) == version:
+                raise NotServing(f"Version {version} of {name} was refused: {reason}")
+        for number, served in model.served.items():
+            if str(number) == version:
+                return served
+        raise UnknownModel(
+            f"There is no version {version[:20]!r} of {name}; it has "
+            f"{', '.join(map(str, sorted(model.served)))}."
+        )
+
+    def _default(self) -> str:
+        if self._default_model is not None:
+            return self._default_model
+        if len(self.models) == 1:
+            return next(iter(self.models))
+        raise UnknownModel(
+            f"This service has several models ({', '.join(self.models)}); name one in the path, as "
+            f"in /models/{next(iter(self.models))}/predict, or set LOCKSTEP_DEFAULT_MODEL."
+        )
+
+    def addresses(self) -> Iterator[tuple[str | None, str | None, Served]]:
+        """Every name and version, or None for either, by which a served version can be found."""
+        for served in self:
+            yield served.manifest.name, str(served.manifest.version), served
+        for name, model in self.models.items():
+            if model.served:
+                yield name, None, self.find(name)
+        if self._default_model is not None or len(self.models) == 1:
+            yield None, None, self.find()
+
+    def close(self) -> None:
+        """Answer what waits with the reason, and take nothing more."""
+        for served in self:
+            served.batcher.close()
+
+
+def load_repository(settings: Settings, telemetry: Telemetry) -> Repository:
+    """Prove every artifact below the models folder, and serve those that hold.
+
+    Raises:
+        CannotStart: where nothing can be served.
+    """
+    models: dict[str, Model] = {}
+    for name, version, opening in _artifacts(settings.models):
+        model = models.setdefault(name, Model())
+        try:
+            model.served[version] = _load(opening(), name, version, settings, telemetry)
+        except LockstepError as error:
+            model.refused[version] = str(error)
+            log.error("model refused", model=name, version=version, reason=str(error))
+        except Exception as error:  # noqa: BLE001 - one artifact must not stop the others
+            model.refused[version] = (
+                f"It could not be loaded ({type(error).__name__}); see the log."
+            )
+            log.error("model refused", model=name, version=version, exc_info=error)
+    if not any(model.served for model in models.values()):
+        raise CannotStart(_nothing_to_serve(settings.models, models))
+    if settings.default_model is not None and settings.default_model not in models:
+        raise CannotStart(
+            f"The default model {settings.default_model!r} is not in {settings.models}, which "
+            f"holds {', '.join(models)}."
+        )
+    return Repository(models, settings.default_model)
+
+
+def _artifacts(folder: Path) -> Iterator[tuple[str, int, Opening]]:
+    """Name, version and opening of every artifact; the folder may itself be one."""
+    try:
+        if (folder / MANIFEST).exists():
+            yield _identity(folder)
+            return
+        entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    except OSError as error:
+        raise CannotStart(
+            f"The models folder {folder} cannot be read: {error.strerror}."
+        ) from error
+    for entry in entries:
+        if not entry.name.startswith("."):
+            for version in _versions(entry):
+                yield entry.name, version, partial(open_artifact, entry / str(version))
+
+
+def _versions(entry: Path) -> list[int]:
+    try:
+        return sorted(set(versions(entry)))
+    except OSError as error:  # lost+found of a mounted volume, for one
+        log.warning("folder passed over", folder=str(entry), reason=error.strerror)
+        return []
+
+
+def _identity(folder: Path) -> tuple[str, int, Opening]:
+    """A single artifact is served under the name that it bears."""
+    try:
+        artifact = open_artifact(folder)
+    except LockstepError:  # refused with its reason when it is loaded
+        return folder.name, 1, partial(open_artifact, folder)
+    return artifact.manifest.name, artifact.manifest.version, lambda: artifact
+
+
+def _load(
+    artifact: Artifact, name: str, version: int, settings: Settings, telemetry: Telemetry
+) -> Served:
+    manifest = artifact.manifest
+    if (manifest.name, manifest.version) != (name, version):
+        raise Disproved(
+            f"{artifact.path} holds version {manifest.version} of {manifest.name}; a folder must "
+            f"bear the name and version of its artifact."
+        )
+    engine, proof, golden = prove_at_load(
+        artifact,
+        settings.engine,
+        threads=settings.threads,
+        max_batch_rows=settings.max_batch_rows,
+        budget_s=settings.proof_budget_s,
+    )
+    for complaint in artifact.changed_papers():
+        log.warning("paper changed", model=name, version=version, reason=complaint)
+    telemetry.record_load(name, version, manifest.precision, proof)
+    invariance = proof.batch_invariance
+    run = judged(engine, manifest.task)
+    row = golden.features[:1].copy()  # of a view, all golden rows would stay
+    cost = measure_cost(run, row, settings.max_batch_rows)
+    log.info(
+        "model proved",
+        model=name,
+        version=version,
+        digest=artifact.digest,
+        engine=proof.engine,
+        golden=proof.golden,
+        tile=proof.tile,
+        batch_sizes=f"{invariance.tried} of {invariance.asked}",
+        seconds=proof.seconds,
+        run_ms_1_row=round(1e3 * cost.of(1), 3),
+        run_ms_largest=round(1e3 * cost.of(settings.max_batch_rows), 3),
+    )
+    batcher = Batcher(
+        run,
+        RunMetrics(telemetry, name, version),
+        max_batch_rows=settings.max_batch_rows,
+        max_queue_rows=settings.max_queue_rows,
+        cost=cost,
+    )
+    numeric = all(column.kind == "numeric" for column in manifest.columns)
+    bulk = BulkReader(len(manifest.columns)) if manifest.columns and numeric else None
+    return Served(artifact, proof, batcher, row, bulk)
+
+
+def _nothing_to_serve(folder: Path, models: dict[str, Model]) -> str:
+    reasons = [reason for model in models.values() for reason in model.refused.values()]
+    if reasons:
+        return f"Nothing in {folder} can be served: {' '.join(reasons)}"
+    return (
+        f"There is nothing to serve in {folder}: expected an artifact, or a repository "
+        f"NAME/VERSION/; make one with `lockstep train digits`."
+    )

@@ -1,0 +1,78 @@
+"""The devices to choose from: this process's CPU, its threads, or what Lightning Fabric reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+
+import torch
+from torch import nn
+
+from lockstep.errors import InvalidSetting
+from lockstep_train.configuration.training import TrainingConfiguration
+from lockstep_train.fit.device import Device
+
+ONE_THREAD_WORK = 300_000_000
+"""Multiplications of a step's forward pass up to which one thread is taken.
+
+Measured with torch 2.13 on two cores: up to 30 million a second thread gains a tenth at most, at 70
+million it nearly halves the step on cores of its own; where other processes want the cores as well,
+its waiting makes the step six to eight times slower. So it is taken only where a step is long.
+"""
+
+
+def device_of(training: TrainingConfiguration) -> Device:
+    """The device that the configuration asks for, shared with the processes of ``torchrun``.
+
+    Raises:
+        InvalidSetting: there is no such device, or Lightning Fabric is not installed and needed.
+    """
+    cuda = torch.cuda.is_available()
+    if training.device == "cuda" and not cuda:
+        raise InvalidSetting(
+            "training.device = 'cuda' needs a CUDA device, however torch sees none: take 'cpu' or "
+            "'auto', or install a torch with CUDA and its driver."
+        )
+    name = "cpu" if training.device == "cpu" or not cuda else "cuda"
+    launched = torch.distributed.is_available() and torch.distributed.is_torchelastic_launched()
+    if name == "cpu" and not launched:
+        return Device()
+    if find_spec("lightning_fabric") is None:
+        raise InvalidSetting(
+            "Fitting on CUDA or under torchrun needs Lightning Fabric, which is not installed: "
+            "pip install 'lockstep[distributed]', or set training.device = 'cpu' and start one "
+            "process."
+        )
+    # Imported here: a fit on the CPU does without this library, and without the time to load it.
+    from lockstep_train.fit.parallel import FabricDevice  # noqa: PLC0415
+
+    return FabricDevice.launched(name) if launched else FabricDevice.alone(name)
+
+
+def threads_for(training: TrainingConfiguration, network: nn.Module) -> int:
+    """How many threads torch computes with: the setting, or for ``auto`` one or all cores.
+
+    ``auto`` asks the size of a step and no clock: the number of threads decides how sums are cut,
+    and with it the bits, so that the same training must get the same number each time.
+
+    Args:
+        training: ``threads`` and ``batch_size``.
+        network: what is trained.
+    """
+    if training.threads != "auto":
+        return training.threads
+    weights = sum(weight.numel() for weight in network.parameters() if weight.ndim > 1)
+    # torch's own number: the physical cores that this process may use, or OMP_NUM_THREADS.
+    return 1 if training.batch_size * weights <= ONE_THREAD_WORK else torch.get_num_threads()
+
+
+@contextmanager
+def computing_with(threads: int) -> Iterator[None]:
+    """Let torch compute with so many threads; afterwards with as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,1 @@
+"""Cross-validation, and the ensemble of its folds."""

@@ -1,0 +1,82 @@
+"""What `lockstep tune` does once its flags are read, and what it tells meanwhile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from lockstep.display import plain_table
+from lockstep_train.configuration.configuration import Configuration
+from lockstep_train.console import say, tell_data
+from lockstep_train.data.sources.load import load
+from lockstep_train.defaults import settle
+from lockstep_train.tune.found import (
+    describe,
+    influence_rows,
+    markdown,
+    trial_columns,
+    trial_rows,
+    write_settings,
+)
+from lockstep_train.tune.plot import draw_study
+from lockstep_train.tune.space import Space
+from lockstep_train.tune.tune import Plan, tune
+from lockstep_train.tune.tuning import Attempt
+
+
+def tune_source(
+    source: str,
+    configuration: Configuration,
+    plan: Plan,
+    grid: Path | None,
+    output: Path | None,
+    console: Console,
+) -> bool:
+    """Read the source, search, write what was found, and tell of it.
+
+    Args:
+        source: a path, or the name of a built-in data set.
+        configuration: where the search starts from.
+        plan: how long, with how many processes, and in which study.
+        grid: a TOML file of lists, instead of the search's own ranges.
+        output: the settings that were found; the study's name where it is None.
+        console: where it is told.
+
+    Returns:
+        Whether a person ended it.
+
+    Raises:
+        InvalidSetting: settings, a grid or a study that do not go with the data.
+        Unreadable: a file that cannot be trained on.
+    """
+    dataset = load(source, configuration)
+    configuration = settle(configuration, dataset)
+    space = None if grid is None else Space.from_grid(configuration, grid)
+    tell_data(console, dataset)
+    found = tune(
+        configuration,
+        dataset,
+        plan,
+        space=space,
+        on_trial=lambda trial: _tell(console, trial),
+    )
+    console.print(plain_table(trial_columns(found), trial_rows(found)))
+    if found.influences:
+        console.print(plain_table(("setting", "share", "direction"), influence_rows(found)))
+    say(console, describe(found))
+    settings = output or Path(f"{plan.name}.toml")
+    write_settings(found, settings)
+    picture = settings.with_suffix(".png")
+    picture.write_bytes(draw_study(found))
+    settings.with_suffix(".md").write_text(markdown(found), encoding="utf-8")
+    say(
+        console,
+        f"Train with it: lockstep train {source} --config {settings} (what mattered: {picture})",
+    )
+    return found.interrupted
+
+
+def _tell(console: Console, trial: Attempt) -> None:
+    ending = f"loss {trial.loss:.5f}" if trial.loss is not None else f"ended. {trial.sentence}"
+    say(console, f"trial {trial.number}: {ending} ({trial.seconds:.1f} s)")

@@ -1,0 +1,130 @@
+"""The picture of a study: what mattered, and the loss over each setting."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
+
+from lockstep_train.tune.dimension import Choice, Dimension, Ladder, Range
+from lockstep_train.tune.tuning import Attempt, Tuning
+
+TRIAL_COLOUR, BEST_COLOUR, GIVEN_COLOUR = "#0072b2", "#d55e00", "#009e73"
+"""Okabe and Ito: told apart by everyone."""
+
+_QUIET = "#555555"
+COLUMNS = 4
+WORST_SHARE = 0.9
+"""The losses beyond this share of the trials are drawn at the upper edge: they press the rest."""
+
+
+def draw_study(tuning: Tuning) -> bytes:
+    """Draw what mattered, and the loss of every finished trial over each setting, as a PNG.
+
+    The most important setting comes first; its panel says in which direction it helped.
+    """
+    order = [influence.name for influence in tuning.influences]
+    dimensions = sorted(
+        tuning.space.dimensions,
+        key=lambda dimension: order.index(dimension.name) if dimension.name in order else 1000,
+    )
+    panels = len(dimensions) + bool(tuning.influences)
+    columns = min(COLUMNS, panels)
+    rows = math.ceil(panels / columns)
+    # A figure of its own, without pyplot: no window system, no state that others share.
+    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(3.2 * columns, 2.7 * rows + 0.5), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+        if tuning.influences:
+            _draw_influences(axes.pop(0), tuning)
+        for panel, dimension in zip(axes, dimensions, strict=False):
+            _draw_slice(panel, tuning, dimension)
+        for panel in axes[len(dimensions) :]:
+            panel.set_axis_off()
+        drawn = {
+            label: handle
+            for panel in axes[: len(dimensions)]
+            for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(
+            list(drawn.values()), list(drawn), loc="outside upper center", ncols=3, frameon=False
+        )
+        file = io.BytesIO()
+        figure.savefig(file, dpi=150, format="png", metadata={"Software": None})
+    return file.getvalue()
+
+
+def _draw_influences(axes: Axes, tuning: Tuning) -> None:
+    influences = tuning.influences[::-1]
+    names = [influence.name.split(".")[-1] for influence in influences]
+    shares = [100 * influence.share for influence in influences]
+    axes.barh(names, shares, color=TRIAL_COLOUR)
+    axes.set(xlabel="share of what mattered, %")
+    axes.set_title("what mattered", fontsize=9, color=_QUIET)
+    axes.tick_params(axis="y", labelsize=8)
+
+
+def _draw_slice(axes: Axes, tuning: Tuning, dimension: Dimension) -> None:
+    finished = tuning.ranked
+    losses = np.array([attempt.loss for attempt in finished])
+    ceiling = float(np.quantile(losses, WORST_SHARE)) if len(losses) >= 10 else float(losses.max())
+    places = np.array([_place(dimension, attempt) for attempt in finished], dtype=float)
+    axes.scatter(
+        places,
+        np.minimum(losses, ceiling),
+        s=18,
+        color=TRIAL_COLOUR,
+        alpha=0.6,
+        linewidth=0,
+        label="trial",
+    )
+    for attempt, colour, label in (
+        (tuning.given, GIVEN_COLOUR, "as given"),
+        (tuning.best, BEST_COLOUR, "best"),
+    ):
+        if attempt is not None and attempt.loss is not None:
+            axes.scatter(
+                _place(dimension, attempt),
+                min(attempt.loss, ceiling),
+                s=50,
+                color=colour,
+                edgecolor="white",
+                label=label,
+                zorder=3,
+            )
+    _scale(axes, dimension)
+    direction = next((i.direction for i in tuning.influences if i.name == dimension.name), "")
+    axes.set(xlabel=dimension.name, ylabel="loss")
+    axes.set_title(direction, fontsize=9, color=_QUIET)
+    axes.grid(visible=True, color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _place(dimension: Dimension, attempt: Attempt) -> float:
+    """Where a trial lies on the axis of a setting."""
+    stored = attempt.point[dimension.name]
+    if isinstance(dimension, Choice):
+        return float([dimension.stored(value) for value in dimension.values].index(str(stored)))
+    return float(stored)
+
+
+def _scale(axes: Axes, dimension: Dimension) -> None:
+    if isinstance(dimension, Range):
+        if dimension.log:
+            axes.set_xscale("log")
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        return
+    words = [
+        str(dimension.stored(value)) if isinstance(dimension, Choice) else str(value)
+        for value in dimension.values
+    ]
+    tilted = isinstance(dimension, Ladder) or max(map(len, words)) < 9
+    axes.set_xticks(range(len(words)), words, rotation=0 if tilted else 20, fontsize=8)
+    axes.set_xlim(-0.5, len(words) - 0.5)

@@ -1,5 +1,0 @@
-"""The report: what was seen while training and measured after it, for people."""
-
-from train.report.curves import curve_columns, curve_rows, describe
-
-__all__ = ["curve_columns", "curve_rows", "describe"]
