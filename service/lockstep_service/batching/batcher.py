@@ -70,6 +70,8 @@ class Batcher:
         self._thread = ThreadPoolExecutor(1, "engine")  # its thread starts when it is first needed
         self._queue: deque[Item] = deque()
         self._queued_rows = 0
+        # Of requests larger than the queue, the waiting rows that `_refuse_if_full` leaves out.
+        self._uncounted_rows = 0
         self._rows_per_s = 0.0
         self._turn_is_due = False
         self._in_thread = 0
@@ -116,6 +118,8 @@ class Batcher:
             self._company_until = now + COMPANY_REMEMBERED_S
         self._queue.append(Item(features, waiter, now + timeout_s))
         self._queued_rows += rows
+        if rows > self._max_queue_rows:
+            self._uncounted_rows += self._uncounted(rows)
         if not self._turn_is_due:
             self._schedule(self._running_loop())
 
@@ -143,9 +147,8 @@ class Batcher:
 
     def _refuse_if_full(self, rows: int) -> None:
         """Count a request larger than the queue as half of it: the other half is for the others."""
-        most = self._max_queue_rows
-        waiting = [rows, *(len(item.features) - item.begun for item in self._queue)]
-        if sum(n if n <= most else most // 2 for n in waiting) > most:
+        waiting = self._queued_rows - self._uncounted_rows
+        if waiting + rows - self._uncounted(rows) > self._max_queue_rows:
             seconds = self._queued_rows / self._rows_per_s if self._rows_per_s else 1.0
             retry_after_s = max(1, math.ceil(seconds))
             raise QueueFull(
@@ -153,6 +156,11 @@ class Batcher:
                 f"try again in {retry_after_s} s.",
                 retry_after_s,
             )
+
+    def _uncounted(self, waiting: int) -> int:
+        """Of a request larger than the queue, the waiting rows beyond half of the queue."""
+        most = self._max_queue_rows
+        return waiting - most // 2 if waiting > most else 0
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let there be a turn, if anything waits and a run may begin or wait for the thread."""
@@ -210,6 +218,8 @@ class Batcher:
             item.begun += taken
             space -= taken
             self._queued_rows -= taken
+            if waiting > self._max_queue_rows:
+                self._uncounted_rows += self._uncounted(waiting - taken) - self._uncounted(waiting)
             pieces.append(Piece(item, rows))
             if taken < waiting:
                 self._queue.append(item)
@@ -235,7 +245,9 @@ class Batcher:
 
     def _leave(self, item: Item) -> None:
         """Take what has not begun of an item out of the count; what is on its way is not given."""
-        self._queued_rows -= len(item.features) - item.begun
+        waiting = len(item.features) - item.begun
+        self._queued_rows -= waiting
+        self._uncounted_rows -= self._uncounted(waiting)
         item.begun = len(item.features)
         item.is_settled = True
 

@@ -1,7 +1,9 @@
 """Whatever runs together, each request gets its own rows, and nobody waits for ever."""
 
 import asyncio
+import contextlib
 import time
+from collections import deque
 from itertools import pairwise
 
 import numpy as np
@@ -427,3 +429,104 @@ def test_a_request_larger_than_the_queue_leaves_room_for_the_others():
     for i, answer in enumerate(small):
         assert_own(rows(i), answer)
     assert_own(rows(*range(100)), large)
+
+
+class Recounting(Batcher):
+    """Counts what waits anew whenever anything has changed, and holds the running figures to it."""
+
+    def recount(self):
+        most = self._max_queue_rows
+        waiting = [len(item.features) - item.begun for item in self._queue]
+        assert min(waiting, default=1) > 0
+        assert self._queued_rows == sum(waiting)
+        counted = sum(n if n <= most else most // 2 for n in waiting)
+        assert self._queued_rows - self._uncounted_rows == counted
+        return counted
+
+    def enqueue(self, features, timeout_s, waiter):
+        """Take or refuse by the rule that asks every item that waits."""
+        most, n = self._max_queue_rows, len(features)
+        if self._queue and self.recount() + (n if n <= most else most // 2) > most:
+            sentence = f"at most {most} rows to wait, {self._queued_rows} do; try again in"
+            with pytest.raises(QueueFull, match=sentence) as refusal:
+                super().enqueue(features, timeout_s, waiter)
+            self.recount()
+            raise refusal.value
+        super().enqueue(features, timeout_s, waiter)
+        self.recount()
+
+    def _gather(self):
+        pieces = super()._gather()
+        self.recount()
+        return pieces
+
+    def _give(self, outcomes):
+        super()._give(outcomes)
+        self.recount()
+
+
+HISTORY = st.lists(
+    st.one_of(
+        st.tuples(st.just("ask"), st.integers(1, 45), st.booleans(), st.booleans()),
+        st.tuples(st.just("leave"), st.integers(0, 20)),
+        st.tuples(st.just("turn")),
+    ),
+    max_size=60,
+)
+
+
+@settings(deadline=None)
+@given(history=HISTORY, max_queue_rows=st.integers(1, 30), in_thread=st.booleans())
+def test_what_waits_is_known_at_all_times_without_asking_every_item(
+    history, max_queue_rows, in_thread
+):
+    """Whatever comes, runs in pieces, leaves, fails or is late: a full queue is known as one."""
+
+    async def lived():
+        subject = Recounting(
+            Failing(EngineFailure("bad")),
+            RunMetrics(Telemetry(), "model", 1),
+            max_batch_rows=8,
+            max_queue_rows=max_queue_rows,
+            cost=RunCost(IN_THREAD_S if in_thread else 0.0, 0.0),
+        )
+        waiting = []
+        for event, *figures in history:
+            if event == "turn":
+                await asyncio.sleep(0)
+            elif event == "leave" and waiting:
+                waiting[figures[0] % len(waiting)].cancel()
+            elif event == "ask":
+                n, fails, is_late = figures
+                values = rows(*range(n))
+                values[n // 2] = -1 if fails else 0
+                with contextlib.suppress(QueueFull):
+                    waiting.append(subject.submit(values, 0.0 if is_late else LONG_S))
+            subject.recount()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        # Nobody is told when the last one has left.
+        while subject._in_thread or subject._queue:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        assert (subject._queued_rows, subject._uncounted_rows) == (0, 0)
+        subject.close()
+
+    run(lived())
+
+
+class Unread(deque):
+    """A queue of which nobody may look at every item."""
+
+    def __iter__(self):
+        raise AssertionError("a refusal that costs more the more requests wait")
+
+
+def test_a_refusal_costs_no_more_the_more_requests_wait():
+    async def scenario():
+        subject = batcher(Doubling(), max_queue_rows=100)
+        subject._queue = Unread()
+        waiting = [subject.submit(rows(1), LONG_S) for _ in range(100)]
+        with pytest.raises(QueueFull, match="at most 100 rows to wait, 100 do"):
+            subject.submit(rows(1), LONG_S)
+        await asyncio.gather(*waiting)
+
+    run(scenario())
