@@ -39,8 +39,8 @@ from lockstep_service.connection import trial
 from lockstep_service.process.ending import Stopped, stop_on_signals
 from lockstep_service.process.server import Server, configure
 from lockstep_train.export.onnx_file import _EXPORTER_LOGGERS
-from lockstep_train.fit import kernels
-from lockstep_train.fit.adam import LeanAdam
+from lockstep_train.fit.optimiser import kernels
+from lockstep_train.fit.optimiser.lean import LeanAdam
 from lockstep_train.network.block import _is_unobserved
 from serving import ask, environment, model_of
 
@@ -62,7 +62,7 @@ PRIVATE = {
         "_jit_pass_inline",
         "_method_names",
     },
-    "train/lockstep_train/fit/kernels.py": {
+    "train/lockstep_train/fit/optimiser/kernels.py": {
         "_foreach_copy_",
         "_foreach_mul_",
         "_foreach_norm",
@@ -79,7 +79,7 @@ PRIVATE = {
 }
 # A name without one that its library does not publish.
 UNPUBLISHED = {
-    "hooked": {"train/lockstep_train/fit/adam.py"},
+    "hooked": {"train/lockstep_train/fit/optimiser/lean.py"},
     "optimized_execution": {"lockstep/engine/torchscript.py"},
     "resource_tracker": {"service/lockstep_service/process/child.py"},
     "server_state": {
@@ -104,7 +104,7 @@ OVERRIDDEN = {
     },
     "lockstep_service.process.server.Server": {"handle_exit", "startup"},
     "lockstep_service.settings._Environment": {"get_field_value"},
-    "lockstep_train.fit.adam.LeanAdam": {
+    "lockstep_train.fit.optimiser.lean.LeanAdam": {
         "add_param_group",
         "load_state_dict",
         "state_dict",

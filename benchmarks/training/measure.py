@@ -37,12 +37,13 @@ class Arm(NamedTuple):
 
 
 LOCKSTEP = Arm("Lockstep", "lockstep")
+WITH_TORCH = Arm("Lockstep with torch's AdamW", "lockstep_torch")
 PLAIN = Arm("plain PyTorch loop", "plain")
 SCIKIT_LEARN = Arm("scikit-learn MLPClassifier", "scikit_learn")
 SKORCH = Arm("skorch", "skorch", ("skorch==1.4.0",))
 LIGHTNING = Arm("Lightning", "lightning", ("lightning==2.6.6",))
 
-ARMS = (LOCKSTEP, PLAIN, SCIKIT_LEARN)
+ARMS = (LOCKSTEP, WITH_TORCH, PLAIN, SCIKIT_LEARN)
 PEERS = (SKORCH, LIGHTNING)
 
 

@@ -16,6 +16,7 @@ from benchmarks.training.measure import (
     SCIKIT_LEARN,
     SKORCH,
     WARM_UP,
+    WITH_TORCH,
 )
 from lockstep.proof.certificate import this_machine
 
@@ -23,9 +24,13 @@ Results = Mapping[Case, Mapping[str, Figures]]
 
 BOUNDS = {
     "Adult-sized": {PLAIN.name: 1.6, SKORCH.name: 2.0, LIGHTNING.name: 2.5},
-    "digits-sized": {PLAIN.name: 1.3, SKORCH.name: 1.6, LIGHTNING.name: 2.0},
+    "digits-sized": {WITH_TORCH.name: 1.15, PLAIN.name: 1.3, SKORCH.name: 1.6, LIGHTNING.name: 2.0},
 }
-"""How many times as fast as the others an epoch must be."""
+"""How many times as fast as the others an epoch must be.
+
+Where torch's own AdamW comes within the first of them, `fit.optimiser.lean` is not worth
+having, and goes.
+"""
 
 SHARES = {"Adult-sized": 1.0, "digits-sized": 1.5}
 """The share of scikit-learn's time that an epoch may take, with BatchNorm and Dropout."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -9,17 +11,27 @@ from benchmarks.training.cases import DROPOUT, LEARNING_RATE, Case
 from benchmarks.training.lap import Lap
 from lockstep.artifact.columns import describe_columns
 from lockstep_train.configuration.configuration import Configuration
+from lockstep_train.configuration.training import TrainingConfiguration
 from lockstep_train.data.dataset import Dataset, Split
 from lockstep_train.fit.devices import computing_with, device_of, threads_for
 from lockstep_train.fit.fit import train_epoch
 from lockstep_train.fit.learner import Learner
+from lockstep_train.fit.optimiser.adam import TorchAdam
+from lockstep_train.fit.optimiser.choice import optimiser_of
 from lockstep_train.fit.randomness import RandomStream
 from lockstep_train.fit.rows import Parts
+from lockstep_train.fit.schedule import schedule
 from lockstep_train.network.network import Network
 
 
-def train(case: Case, lap: Lap) -> None:
-    """Train for as many epochs as are asked for."""
+def train(case: Case, lap: Lap, optimiser: type[TorchAdam] | None = None) -> None:
+    """Train for as many epochs as are asked for.
+
+    Args:
+        case: what is trained on.
+        lap: waits to be asked, and times.
+        optimiser: another one than a fit would take.
+    """
     configuration = Configuration.model_validate(
         {
             "network": {
@@ -43,9 +55,19 @@ def train(case: Case, lap: Lap) -> None:
     with computing_with(threads_for(configuration.training, network)):
         parts = Parts.of(dataset, network, configuration.training, device.torch_device)
         learner = Learner.of(network, configuration, len(parts.train), masks, device)
+        if optimiser is not None:
+            learner = _moved_by(optimiser, learner, configuration.training)
         while True:
             with lap:
                 train_epoch(learner, parts.train)
+
+
+def _moved_by(
+    optimiser: type[TorchAdam], learner: Learner, training: TrainingConfiguration
+) -> Learner:
+    optimizer = optimiser_of(learner.network, training, optimiser)
+    steps = training.epochs * len(learner.batches)
+    return replace(learner, optimizer=optimizer, schedule=schedule(optimizer, training, steps))
 
 
 def _dataset(case: Case) -> Dataset:

@@ -12,8 +12,8 @@ from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.data.dataset import Dataset, Split
 from lockstep_train.data.sources.built_in import built_in
 from lockstep_train.evaluate.evaluate import evaluate, loss_and_score
-from lockstep_train.fit.adam import LeanAdam
 from lockstep_train.fit.fit import Diverged, fit
+from lockstep_train.fit.optimiser.lean import LeanAdam
 from lockstep_train.fit.randomness import Batches, RandomStream
 from lockstep_train.fit.rows import Rows, curve_rows
 from lockstep_train.network.digest import state_digest

@@ -13,11 +13,11 @@ from torch import nn
 
 from lockstep.errors import InvalidSetting
 from lockstep_train.configuration.configuration import Configuration
-from lockstep_train.fit.adam import LeanAdam
 from lockstep_train.fit.averaging import Average
 from lockstep_train.fit.device import Device
 from lockstep_train.fit.loss import Loss, loss_of
-from lockstep_train.fit.optimiser import adam
+from lockstep_train.fit.optimiser.adam import TorchAdam
+from lockstep_train.fit.optimiser.choice import optimiser_of
 from lockstep_train.fit.randomness import Batches, RandomStream
 from lockstep_train.fit.rows import Rows
 from lockstep_train.fit.schedule import Schedule, schedule
@@ -49,7 +49,7 @@ class Learner:
     module: nn.Module
     average: Average | None
     loss: Loss
-    optimizer: LeanAdam
+    optimizer: TorchAdam
     schedule: Schedule
     gradient_clip: float
     max_norm: float
@@ -82,7 +82,7 @@ class Learner:
         network.to(device.torch_device)
         average = Average(network, training.average) if training.average else None
         module = device.wrap(network)
-        optimizer = adam(network, training)
+        optimizer = optimiser_of(network, training)
         batches = _batches(configuration, rows, device)
         return cls(
             network=network,

@@ -1,17 +1,17 @@
-"""Adam and AdamW, whose step costs little more than its arithmetic."""
+"""Adam and AdamW on the CPU, whose step costs little more than its arithmetic."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
-from torch.optim import Adam
 
-from lockstep_train.fit import kernels
-from lockstep_train.fit.flat import Flat
-from lockstep_train.fit.gradients import bound_gradients, bound_together
+from lockstep_train.fit.optimiser import kernels
+from lockstep_train.fit.optimiser.adam import TorchAdam
+from lockstep_train.fit.optimiser.flat import Flat
+from lockstep_train.fit.optimiser.gradients import bound_gradients, bound_together
 
 
 class _Group(NamedTuple):
@@ -46,41 +46,19 @@ class _Group(NamedTuple):
         )
 
 
-class LeanAdam(Adam):
-    """Adam by torch's fused kernel, called once for all parameters of a group.
+class LeanAdam(TorchAdam):
+    """The same by torch's fused kernel, called once for all parameters of a group.
 
     torch's own step lists and sorts the parameters anew each time and calls the hooks of anybody
     who looks, which for a network of few weights takes longer than the kernel. Here the parameters
-    are brought to lie one after another (`fit.flat.Flat`), and a step's hooks are not called.
-    Numbers and state are torch's. Where a parameter has no gradient, and beside the CPU, torch's
-    own step is taken.
-
-    Args:
-        parameters: tensors or parameter groups.
-        learning_rate: a schedule may change it in the groups.
-        weight_decay: of the groups that name none.
-        decoupled: AdamW (Loshchilov and Hutter 2019), instead of adding the decay to the gradient.
+    are brought to lie one after another (`Flat`), and a step's hooks are not called. Numbers and
+    state are torch's. Where a parameter has no gradient, or cannot lie there, torch's own step is
+    taken.
     """
 
     _is_laid_out: bool
     _flat: Flat | None
     _groups: list[_Group]
-
-    def __init__(
-        self,
-        parameters: Iterable[Tensor] | Iterable[dict[str, Any]],
-        *,
-        learning_rate: float,
-        weight_decay: float = 0.0,
-        decoupled: bool,
-    ) -> None:
-        super().__init__(
-            parameters,
-            lr=learning_rate,
-            weight_decay=weight_decay,
-            decoupled_weight_decay=decoupled,
-            fused=True,
-        )
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, as torch does; and let the parameters lie together from now on."""
@@ -98,7 +76,7 @@ class LeanAdam(Adam):
         if self._flat is not None and self._flat.gather():
             bound_together(self._flat.gradients, largest)
         else:
-            bound_gradients(self._parameters, largest)
+            bound_gradients(self.parameters, largest)
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Move the parameters against their gradients.
@@ -137,10 +115,6 @@ class LeanAdam(Adam):
         super().add_param_group(param_group)
         self._forget_layout()
 
-    @property
-    def _parameters(self) -> list[Tensor]:
-        return [parameter for group in self.param_groups for parameter in group["params"]]
-
     def _forget_layout(self) -> None:
         self._is_laid_out = False
         self._flat = None
@@ -149,11 +123,11 @@ class LeanAdam(Adam):
     def _lay_out(self) -> None:
         """Bring parameters and state to lie together, where they can."""
         self._is_laid_out = True
-        if not Flat.can_hold(self._parameters):
+        if not Flat.can_hold(self.parameters):
             return
         self._flat = flat = Flat([group["params"] for group in self.param_groups])
         means, squares = torch.zeros_like(flat.values), torch.zeros_like(flat.values)
-        views = zip(self._parameters, flat.views(means), flat.views(squares), strict=True)
+        views = zip(self.parameters, flat.views(means), flat.views(squares), strict=True)
         for parameter, mean, square in views:
             state = self.state[parameter]
             if state:
@@ -184,7 +158,7 @@ class LeanAdam(Adam):
     def _recount(self) -> None:
         """Take over the parameters' own counts; where they differ, one count cannot be kept."""
         counts = {
-            self.state[parameter]["step"].item() for parameter in self._parameters if self._groups
+            self.state[parameter]["step"].item() for parameter in self.parameters if self._groups
         }
         if len(counts) > 1:
             self._groups = []

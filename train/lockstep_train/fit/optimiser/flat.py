@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from lockstep_train.fit import kernels
+from lockstep_train.fit.optimiser import kernels
 
 _ALIGNED = 16
 """Floats of 64 bytes, a multiple of which every parameter begins at: a vector of the processor."""

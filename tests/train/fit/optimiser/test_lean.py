@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.optim import Adam, AdamW
 
-from lockstep_train.fit.adam import LeanAdam
-from lockstep_train.fit.flat import Flat
+from lockstep_train.fit.optimiser.flat import Flat
+from lockstep_train.fit.optimiser.lean import LeanAdam
 
 
 def network_of():

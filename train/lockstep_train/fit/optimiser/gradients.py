@@ -6,16 +6,16 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lockstep_train.fit import kernels
+from lockstep_train.fit.optimiser import kernels
 
 _FLOOR = 1e-6
 """Added to the norm that is divided by, as `torch.nn.utils.clip_grad_norm_` does."""
 
 
 def bound_gradients(parameters: Sequence[Tensor], largest: float) -> None:
-    """Scale the gradients down together, so that their norm is at most ``largest``.
+    """Scale gradients on the CPU down together, so that their norm is at most ``largest``.
 
     As `torch.nn.utils.clip_grad_norm_` (Pascanu, Mikolov and Bengio 2013), which for a network of
     few weights takes longer than the norm itself, and multiplies where nothing is to be bounded.
@@ -25,8 +25,7 @@ def bound_gradients(parameters: Sequence[Tensor], largest: float) -> None:
         largest: above 0.
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    if not gradients or gradients[0].device.type != "cpu":
-        nn.utils.clip_grad_norm_(parameters, largest)
+    if not gradients:
         return
     with torch.no_grad():
         norms = kernels.norm_of_each(gradients)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from lockstep_train.fit.gradients import bound_gradients, bound_together
+from lockstep_train.fit.optimiser.gradients import bound_gradients, bound_together
 
 
 def parameters_with(*gradients):
