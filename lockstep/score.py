@@ -21,7 +21,8 @@ from lockstep.engine.tile import run_in_pieces
 from lockstep.errors import InvalidSetting, Unreadable
 from lockstep.proof.load import prove_at_load
 from lockstep.proof.prove import DEFAULT_MAX_BATCH_ROWS
-from lockstep.table import Note, read_features
+from lockstep.table.chunk import Note
+from lockstep.table.features import read_features
 
 STDOUT = Path("-")
 PROOF_BUDGET_S = 5.0

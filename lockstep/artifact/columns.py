@@ -46,6 +46,7 @@ class Column(BaseModel):
         missing_allowed: whether training had missing values here.
         missing_words: words that stood for a missing value in the source, wherever a raw value is
             text; None always means missing.
+        blank_missing: whether an empty cell of a text stands for a missing value.
         unknown_allowed: whether a category that training never saw has a code: the one after the
             vocabulary's last.
         statistics: of a numeric or boolean column in the training split.
@@ -60,6 +61,7 @@ class Column(BaseModel):
     vocabulary: tuple[str, ...] | None = None
     missing_allowed: bool = False
     missing_words: tuple[str, ...] = ()
+    blank_missing: bool = True
     unknown_allowed: bool = False
     statistics: Statistics | None = None
     frequencies: dict[str, float] | None = None

@@ -124,7 +124,8 @@ def test_a_regression_answers_one_column(diabetes, tmp_path):
 
 def test_a_table_of_several_chunks_keeps_its_order(artifact, names, rows, tmp_path, monkeypatch):
     whole = scored(artifact, write_csv(tmp_path / "t.csv", names, rows), tmp_path)
-    monkeypatch.setattr("lockstep.table.CHUNK_ROWS", 7)
+    monkeypatch.setattr("lockstep.table.features.TEXT_ROWS", 7)
+    monkeypatch.setattr("lockstep.table.tensor.CHUNK_ROWS", 7)
     assert scored(artifact, tmp_path / "t.csv", tmp_path) == whole
     np.save(tmp_path / "t.npy", rows)
     assert scored(artifact, tmp_path / "t.npy", tmp_path) == whole
@@ -230,14 +231,14 @@ def replaced(line, cell, value):
         (replaced(3, 2, '"1'), "line 4: this is not CSV"),
         (replaced(3, 2, '"1"2'), "line 4: this is not CSV"),
         (replaced(0, 0, "alcool"), "alcohol. Is 'alcool' meant for 'alcohol'?"),
-        (lambda lines: [f"{line},1" for line in replaced(0, 1, "alcohol")(lines)], "lacks 1 of"),
+        (lambda lines: [f"{line},1" for line in replaced(0, 1, "colour")(lines)], "lacks 1 of"),
         (
             lambda lines: [f"{lines[0]},alcohol", *(f"{line},1" for line in lines[1:])],
-            "names a column twice: alcohol",
+            "names the columns 1 and 14 both 'alcohol'",
         ),
         (lambda lines: [lines[0], "", "", *replaced(1, 0, "x")(lines)[1:]], "line 4, column"),
         (lambda lines: [lines[0], '"1', '2",' + lines[1], "x"], "line 2: expected 13 cells"),
-        (lambda lines: lines[1:], "lacks 13 of the network's 13 columns"),
+        (lambda lines: lines[1:], "line 1: expected the columns' names, got only numbers"),
         (lambda lines: lines[:1], "holds no rows"),
         (lambda _: [], "holds no rows"),
     ],
@@ -271,7 +272,7 @@ def test_a_mark_of_byte_order_and_foreign_line_ends_are_no_matter(artifact, name
 
 def test_a_file_that_is_no_text_is_refused(artifact, tmp_path):
     (tmp_path / "t.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(Unreadable, match="must be UTF-8 text"):
+    with pytest.raises(Unreadable, match="line 1: expected UTF-8 text, got the byte 0xff"):
         scored(artifact, tmp_path / "t.csv", tmp_path)
 
 

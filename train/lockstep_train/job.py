@@ -9,7 +9,8 @@ from pathlib import Path
 from lockstep.artifact.folder import check_writable
 from lockstep.artifact.manifest import NAME_PATTERN
 from lockstep.errors import InvalidSetting
-from lockstep.table import ARROW, DELIMITED, PARQUET
+from lockstep.table.delimited import DELIMITED
+from lockstep.table.frame import ARROW, PARQUET
 
 SOURCE_SUFFIXES = (".gz", *DELIMITED, *PARQUET, *ARROW, ".npz")
 

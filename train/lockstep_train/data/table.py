@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from lockstep.errors import InvalidSetting, Unreadable
+from lockstep.table.cell import number
 from lockstep_train.configuration.section import did_you_mean
 from lockstep_train.data.dataset import Task
 
@@ -67,7 +68,7 @@ class Table:
         return self.frame[name]
 
     def _header_hint(self) -> str:
-        if self.text and any(map(is_number, self.frame.columns)):
+        if self.text and any(number(name) is not None for name in self.frame.columns):
             return " If the file's first line names no columns, pass --no-header and --names."
         return ""
 
@@ -130,12 +131,3 @@ def listed(columns: Iterable[str]) -> str:
 def _alike(kind: pl.DataType) -> bool:
     """Whether values of this type stand beside any other such type in one column."""
     return kind.is_numeric() or kind == pl.Null
-
-
-def is_number(word: str) -> bool:
-    """Whether a word is written as a number."""
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True

@@ -120,7 +120,7 @@ def test_a_cell_is_named_by_its_line_though_lines_before_it_are_blank_or_several
     path = tmp_path / "t.csv"
     path.write_text('x,y\n\n"a\nb",1\n\nc,2\n')
     table = read_delimited(path, header=True)
-    assert table.where(0, "x") == f"{path}, line 4, column x"
+    assert table.where(0, "x") == f"{path}, line 3, column x"
     assert table.where(1, "x") == f"{path}, line 6, column x"
 
 

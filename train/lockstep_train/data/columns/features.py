@@ -57,7 +57,8 @@ def feature(
         column, note = _with_vocabulary(table, column, seen, configuration)
     if table.text or kind == "categorical":
         words = tuple(word for word in configuration.data.missing if word)
-        column = column.model_copy(update={"missing_words": words})
+        blank = "" in configuration.data.missing
+        column = column.model_copy(update={"missing_words": words, "blank_missing": blank})
     encoded = encode_column(table, values, column)
     if kind != "categorical":
         column = column.model_copy(update={"statistics": statistics_of(encoded[trained])})

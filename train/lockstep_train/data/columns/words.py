@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from lockstep.errors import Unreadable
+from lockstep.table.cell import BLANKS
 from lockstep_train.data.table import Table
 
 # A number that starts so is a code, such as a postal one: as a number it would lose its zeros.
@@ -19,7 +20,7 @@ def without_missing(values: pl.Series, missing: Sequence[str]) -> pl.Series:
         return values.fill_nan(None)
     if values.dtype != pl.String:
         return values
-    words = values.str.strip_chars()
+    words = values.str.strip_chars(BLANKS)
     marked = words.is_in(list(missing))
     if not marked.any():
         return words
@@ -57,6 +58,7 @@ def numbers(table: Table, words: pl.Series, *, declared: bool = False) -> pl.Ser
                 "or add the word to data.missing if it means that the value is missing."
             )
         return None
+    read = read.fill_nan(None)  # spelled in a way that data.missing does not list
     if not (read == read.floor()).all():
         return read
     if not declared and words.str.contains(_LEADING_ZERO).any():

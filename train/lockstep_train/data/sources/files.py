@@ -7,7 +7,8 @@ from pathlib import Path
 import polars as pl
 
 from lockstep.errors import InvalidSetting, NotFound, Unreadable
-from lockstep.table import ARROW, DELIMITED, PARQUET
+from lockstep.table.delimited import DELIMITED
+from lockstep.table.frame import ARROW, PARQUET
 from lockstep_train.configuration.data import DataConfiguration
 from lockstep_train.data.sources.arrays import read_npz
 from lockstep_train.data.sources.delimited import read_delimited

@@ -10,7 +10,7 @@ import pytest
 
 from lockstep.artifact.columns import Column
 from lockstep.errors import Unreadable
-from lockstep.table import read_features
+from lockstep.table.features import read_features
 
 COLUMNS = (
     Column(name="age", missing_allowed=True, missing_words=("?",)),

@@ -1,0 +1,52 @@
+"""The choice among a table's columns: those of the network, in its order."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+from lockstep.artifact.columns import Column
+from lockstep.errors import SHOWN_PROBLEMS, Unreadable
+from lockstep.table.chunk import Note
+
+
+def choose(path: Path, names: Sequence[str], columns: Sequence[Column], note: Note) -> list[int]:
+    """For each column of the network, its place in the table.
+
+    Args:
+        path: of the table.
+        names: of the table's columns, no two alike.
+        columns: of the network.
+        note: is told of the columns that are passed over.
+
+    Raises:
+        Unreadable: naming the columns that the table lacks.
+    """
+    known = {column.name for column in columns}
+    # Blanks around a name count for nothing, but where another column is called so without them.
+    places = {name.strip(): place for place, name in enumerate(names)}
+    places |= {name: place for place, name in enumerate(names)}
+    found: list[int] = []
+    absent: list[str] = []
+    for column in columns:
+        bare = column.name.strip()
+        name = column.name if column.name in places or bare in known else bare
+        if name in places:
+            found.append(places[name])
+        else:
+            absent.append(column.name)
+    taken = set(found)
+    extra = [name for place, name in enumerate(names) if place not in taken]
+    if absent:
+        near = difflib.get_close_matches(absent[0], extra, n=1)
+        hint = f" Is {near[0]!r} meant for {absent[0]!r}?" if near else ""
+        listed = ", ".join(absent[:SHOWN_PROBLEMS])
+        more = f" and {len(absent) - SHOWN_PROBLEMS} more" if len(absent) > SHOWN_PROBLEMS else ""
+        raise Unreadable(
+            f"{path} lacks {len(absent)} of the network's {len(columns)} columns: "
+            f"{listed}{more}.{hint} The first line must name the columns (else: --no-header)."
+        )
+    if extra:
+        note(f"{path}: passing over columns that the network does not know: {', '.join(extra)}.")
+    return found

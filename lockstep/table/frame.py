@@ -1,0 +1,50 @@
+"""Parquet and Arrow files to be scored, which name their columns themselves."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from lockstep.artifact.columns import Column
+from lockstep.errors import EngineUnavailable, Unreadable
+from lockstep.table.choice import choose
+from lockstep.table.chunk import CHUNK_ROWS, Chunk, Note
+
+PARQUET = (".parquet", ".pq")
+ARROW = (".arrow", ".feather", ".ipc")
+
+
+def read_frame(path: Path, columns: Sequence[Column], note: Note) -> Iterator[Chunk]:
+    """Read the rows, by their numbers from 1.
+
+    Args:
+        path: its suffix says which of the two it is.
+        columns: of the network, found by name.
+        note: is told of columns that are passed over.
+
+    Raises:
+        Unreadable: where it is no such file, or lacks a column.
+        EngineUnavailable: where polars is not installed.
+    """
+    try:
+        polars = importlib.import_module("polars")
+    except ModuleNotFoundError as error:
+        raise EngineUnavailable(
+            f"Reading {path} needs polars, which is not installed; install lockstep[tables], or "
+            f"give the table as CSV."
+        ) from error
+    read = polars.read_parquet if path.suffix.lower() in PARQUET else polars.read_ipc
+    try:
+        # Opened here, so that polars never takes the name for a pattern or an address.
+        with path.open("rb") as file:
+            frame = read(file)
+    except (polars.exceptions.PolarsError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise Unreadable(f"{path} cannot be read as {path.suffix}: {reason}.") from error
+    wanted = choose(path, frame.columns, columns, note)
+    frame = frame.select([frame.columns[place] for place in wanted])
+    frame = frame.with_columns(polars.selectors.decimal().cast(polars.Float64))
+    for start in range(0, frame.height, CHUNK_ROWS):
+        rows = [list(row) for row in frame.slice(start, CHUNK_ROWS).iter_rows()]
+        yield Chunk(range(start + 1, start + 1 + len(rows)), rows)
