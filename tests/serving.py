@@ -28,7 +28,7 @@ from lockstep.artifact.folder import GOLDEN, Artifact, open_artifact, write_arti
 from lockstep.artifact.golden import Golden
 from lockstep.engine.engine import MODEL_FILES, Engine, EngineName, open_engine
 from lockstep_service.app import Application
-from lockstep_service.process.ending import bind, listen
+from lockstep_service.process.listener import bind, listen
 from lockstep_service.process.server import connections
 
 ROOT = Path(__file__).parents[1]

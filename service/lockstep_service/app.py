@@ -18,8 +18,11 @@ from lockstep_service.dialects import plain
 from lockstep_service.dialects.endpoint import Limits
 from lockstep_service.dialects.oip import infer as oip
 from lockstep_service.errors import BadRequest
-from lockstep_service.http.middleware import BodyLimit, Gate, Observed, RequestIds, report
-from lockstep_service.http.problems import problem_body
+from lockstep_service.http.body_limit import BodyLimit
+from lockstep_service.http.gate import Gate
+from lockstep_service.http.headers import RequestIds
+from lockstep_service.http.observed import Observed
+from lockstep_service.http.problems import problem_body, report
 from lockstep_service.pages.documentation import document
 from lockstep_service.repository.repository import load_repository
 from lockstep_service.settings import Settings

@@ -19,8 +19,10 @@ from typing import NamedTuple
 from lockstep.engine.engine import Rows
 from lockstep_service.connection.head import MISSPELT, is_host
 from lockstep_service.dialects.endpoint import Endpoint, Question
-from lockstep_service.http.middleware import CLIENT_LEFT, Headers, RequestIds, refusal
+from lockstep_service.http.headers import Headers, RequestIds
+from lockstep_service.http.observed import CLIENT_LEFT
 from lockstep_service.http.placement import is_long_to_read, is_long_to_write
+from lockstep_service.http.problems import refusal
 from lockstep_service.http.responses import Answer, Body
 from lockstep_service.http.responses import Headers as Lines
 from lockstep_service.repository.repository import Repository, Served

@@ -6,8 +6,7 @@ import asyncio
 from uuid import uuid4
 
 from lockstep_service.connection.transport import JoinedWrites
-from lockstep_service.http.middleware import report
-from lockstep_service.http.problems import problem_body
+from lockstep_service.http.problems import problem_body, report
 from lockstep_service.view.telemetry import Telemetry
 
 LINGER_S = 2.0

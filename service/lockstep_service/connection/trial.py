@@ -26,7 +26,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from lockstep_service.batching.queued import Waiter
 from lockstep_service.connection.exchange import Shortcut, Shortcuts
 from lockstep_service.dialects.endpoint import Endpoint, Limits, Question
-from lockstep_service.http.middleware import CLIENT_LEFT, Headers, RequestIds
+from lockstep_service.http.headers import Headers, RequestIds
+from lockstep_service.http.observed import CLIENT_LEFT
 from lockstep_service.http.responses import Answer, Body, read_body, send_answer
 from lockstep_service.repository.repository import Repository, Served
 from lockstep_service.view.telemetry import Telemetry

@@ -14,7 +14,7 @@ from lockstep.artifact.columns import FeatureArray
 from lockstep.engine.engine import Rows
 from lockstep_service.batching.batcher import Batcher
 from lockstep_service.http.compression import unpack
-from lockstep_service.http.middleware import Headers
+from lockstep_service.http.headers import Headers
 from lockstep_service.http.placement import is_long_to_read, is_long_to_write, placed
 from lockstep_service.http.responses import Answer, Body, read_body, send_answer
 from lockstep_service.repository.repository import Repository, Served

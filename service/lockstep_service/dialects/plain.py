@@ -21,7 +21,7 @@ from lockstep_service.forms.bulk import BulkReader
 from lockstep_service.forms.negotiation import accepted_form, check_type, form_of, write_form
 from lockstep_service.forms.tensors import checked, features_of_instances
 from lockstep_service.http.compression import pack
-from lockstep_service.http.middleware import Headers, timeout_s
+from lockstep_service.http.headers import Headers, timeout_s
 from lockstep_service.http.responses import Answer, Body
 from lockstep_service.repository.repository import Repository, Served
 

@@ -12,7 +12,7 @@ from lockstep_service.errors import UnsupportedMediaType
 from lockstep_service.forms import npy
 from lockstep_service.forms.arrow import table as arrow
 from lockstep_service.http.compression import pack
-from lockstep_service.http.middleware import JSON_TYPES, Headers
+from lockstep_service.http.headers import JSON_TYPES, Headers
 from lockstep_service.http.responses import JSON, Answer, Body
 
 CONTENT_TYPE = b"content-type"

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from lockstep.engine.engine import Rows
-from lockstep_service.http.middleware import Headers
+from lockstep_service.http.headers import Headers
 
 READ_IN_LOOP_BYTES = 2**20
 # In JSON, compressed, about 1 ms; docs/stages.md has the figures.

@@ -17,7 +17,9 @@ from lockstep_service.errors import (
     UnknownModel,
     UnsupportedMediaType,
 )
-from lockstep_service.http.responses import Headers
+from lockstep_service.http.problems import Problem, problem_body, problem_of
+from lockstep_service.http.responses import Answer, Headers
+from lockstep_service.view.telemetry import log
 
 RETRY_AFTER_S = 1
 LONGEST_SENTENCE = 1000  # characters; a sentence may quote what came
@@ -88,3 +90,18 @@ def _http_problem(error: HTTPException) -> Problem:
 def problem_body(problem: Problem, request_id: str) -> bytes:
     """The body of every answer that is no success."""
     return orjson.dumps({"error": problem.sentence, "code": problem.code, "request_id": request_id})
+
+
+def refusal(error: Exception, request_id: bytes) -> Answer:
+    """The answer to an error, as one that can be sent."""
+    problem = report(error, request_id)
+    body = problem_body(problem, request_id.decode())
+    return Answer(body, headers=problem.headers, status=problem.status)
+
+
+def report(error: Exception, request_id: bytes) -> Problem:
+    """The answer to an error; one that promises a reason in the log has it there."""
+    problem = problem_of(error)
+    if problem.status == 500:
+        log.error("request failed", request_id=request_id.decode(), exc_info=error)
+    return problem

@@ -16,7 +16,8 @@ from socket import socket
 from lockstep.errors import LockstepError
 from lockstep_service.errors import CannotStart
 from lockstep_service.process.child import Worker
-from lockstep_service.process.ending import Stopped, bind, cannot_start, listen, stop_on_signals
+from lockstep_service.process.ending import Stopped, cannot_start, stop_on_signals
+from lockstep_service.process.listener import bind, listen
 from lockstep_service.settings import Settings
 from lockstep_service.view.telemetry import configure_logging, forget, log, shared_metrics
 

@@ -19,7 +19,8 @@ from starlette.types import ASGIApp
 from lockstep.errors import LockstepError
 from lockstep_service.app import Application, create_app
 from lockstep_service.connection import trial
-from lockstep_service.process.ending import Stopped, bind, cannot_start, listen, stop_on_signals
+from lockstep_service.process.ending import Stopped, cannot_start, stop_on_signals
+from lockstep_service.process.listener import bind, listen
 from lockstep_service.repository.repository import Repository
 from lockstep_service.settings import Settings
 from lockstep_service.view.telemetry import configure_logging, log

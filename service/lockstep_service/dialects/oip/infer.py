@@ -38,7 +38,8 @@ from lockstep_service.dialects.plain import jsonable, read_json
 from lockstep_service.errors import BadRequest, NotServing
 from lockstep_service.forms.tensors import features_of_tensor
 from lockstep_service.http.compression import pack
-from lockstep_service.http.middleware import Gate, Headers, check_json, timeout_s
+from lockstep_service.http.gate import Gate
+from lockstep_service.http.headers import Headers, check_json, timeout_s
 from lockstep_service.http.responses import Answer, Body
 from lockstep_service.repository.repository import Repository, Served
 
