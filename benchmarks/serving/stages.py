@@ -94,7 +94,7 @@ def _stages(case: Case, answer_bytes: int) -> dict[str, float]:
     if shortcut is None:
         raise ValueError(f"Expected a shortcut for {path!r}, there is none.")
     endpoint = shortcut.endpoint
-    question = endpoint.question(served, headers, body)
+    question = endpoint.question(shortcut.prepared, headers, body)
     batch = np.ascontiguousarray(np.repeat(question.features, TOGETHER, axis=0))
     run = served.batcher._run  # noqa: SLF001 - the engine's own run, without the queue
     one = tuple(output[:1] for output in run(batch))
@@ -116,7 +116,9 @@ def _stages(case: Case, answer_bytes: int) -> dict[str, float]:
         "find the endpoint, give an id": _fastest(
             lambda: (app.shortcuts.find(path, headers), exchange())
         ),
-        "read and check the body": _fastest(lambda: endpoint.question(served, headers, body)),
+        "read and check the body": _fastest(
+            lambda: endpoint.question(shortcut.prepared, headers, body)
+        ),
         "the engine, its share of a batch": _fastest(lambda: run(batch)) / TOGETHER,
         "queue, batch, give back": _batched(served.batcher, question.features)
         - _fastest(lambda: run(batch)) / TOGETHER,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -15,7 +16,7 @@ from lockstep.errors import LockstepError
 from lockstep.proof.certificate import versions
 from lockstep_service.connection.exchange import Shortcuts, shortcuts_to
 from lockstep_service.dialects import plain
-from lockstep_service.dialects.endpoint import Limits
+from lockstep_service.dialects.endpoint import Endpoint, Limits
 from lockstep_service.dialects.oip import infer as oip
 from lockstep_service.errors import BadRequest
 from lockstep_service.http.body_limit import BodyLimit
@@ -75,7 +76,7 @@ def create_app(settings: Settings) -> Application:
         },
     )
     limits = Limits(settings.timeout_ms / 1e3, settings.body_limit_bytes)
-    endpoints = (
+    endpoints: tuple[Endpoint[Any], ...] = (
         *(plain.Predict(path, repository, limits) for path in plain.PATHS),
         *(oip.Infer(path, repository, limits) for path in oip.INFER_PATHS),
     )

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lockstep.engine.engine import Rows
 from lockstep_service.connection.head import MISSPELT, is_host
@@ -37,10 +37,11 @@ MOST_HOSTS = 1000
 
 
 class Shortcut(NamedTuple):
-    """Where an exact path leads."""
+    """Where an exact path leads, and what its dialect prepared for the version there."""
 
-    endpoint: Endpoint
+    endpoint: Endpoint[Any]
     served: Served
+    prepared: Any
 
 
 class Heads:
@@ -113,7 +114,9 @@ class Shortcuts:
         return True
 
 
-def shortcuts_to(endpoints: Iterable[Endpoint], repository: Repository) -> dict[bytes, Shortcut]:
+def shortcuts_to(
+    endpoints: Iterable[Endpoint[Any]], repository: Repository
+) -> dict[bytes, Shortcut]:
     """The shortcut of every exact path of a version that is served."""
     found: dict[bytes, Shortcut] = {}
     for endpoint in endpoints:
@@ -121,7 +124,7 @@ def shortcuts_to(endpoints: Iterable[Endpoint], repository: Repository) -> dict[
         for name, version, served in repository.addresses():
             if asked == (name is not None, version is not None):
                 path = endpoint.path.format(name=name, version=version)
-                found[path.encode()] = Shortcut(endpoint, served)
+                found[path.encode()] = Shortcut(endpoint, served, endpoint.prepared[served])
     return found
 
 
@@ -212,9 +215,9 @@ class Exchange:
         reading.add_done_callback(lambda done: self._enqueue(done.result))
 
     def _read(self) -> Question:
-        endpoint, served = self._shortcut
+        endpoint, _, prepared = self._shortcut
         endpoint.check(self._headers)
-        question = endpoint.question(served, self._headers, self._body)
+        question = endpoint.question(prepared, self._headers, self._body)
         self._body = b""  # what the features need of it they hold themselves
         return question
 

@@ -117,7 +117,7 @@ class _Trial:
         self._state.default_headers = [DATE]
         self._counted = _Counted()
         self._ids = _Ids()
-        shortcut = Shortcut(_Sum(), cast("Served", _Rowless()))
+        shortcut = Shortcut(_Sum(), cast("Served", _Rowless()), None)
         self._shortcuts = Shortcuts(
             {PATH.encode(): shortcut}, self._ids, cast("Telemetry", self._counted)
         )
@@ -241,19 +241,22 @@ def _answer(body: bytes, last_header: bytes = b"") -> bytes:
     )
 
 
-class _Sum(Endpoint):
+class _Sum(Endpoint[None]):
     """Answers a body with its check sum."""
 
     def __init__(self) -> None:
         limits = Limits(timeout_s=LONGEST_S, body_bytes=len(LARGE_BODY))
-        super().__init__(PATH, cast("Repository", None), limits)
+        super().__init__(PATH, cast("Repository", ()), limits)
+
+    def prepare(self, served: Served) -> None:
+        """Nothing: there is no version."""
 
     def check(self, headers: Headers) -> None:
         """Take everything."""
 
-    def question(self, served: Served, headers: Headers, body: Body) -> Question:
+    def question(self, prepared: None, headers: Headers, body: Body) -> Question:
         """Ask for nothing but the answer."""
-        del served, headers
+        del prepared, headers
         answer = Answer(b"%08x" % crc32(body), TEXT)
         return Question(np.empty((1, 0), np.float32), LONGEST_S, lambda _: answer)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
@@ -18,6 +18,9 @@ from lockstep_service.http.headers import Headers
 from lockstep_service.http.placement import is_long_to_read, is_long_to_write, placed
 from lockstep_service.http.responses import Answer, Body, read_body, send_answer
 from lockstep_service.repository.repository import Repository, Served
+
+Prepared = TypeVar("Prepared")
+"""What a dialect needs of a version to read its requests and to write its answers."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,10 @@ class Question(NamedTuple):
     write: Callable[[Rows], Answer]
 
 
-class Endpoint(ABC):
+class Endpoint(ABC, Generic[Prepared]):
     """Runs rows; each dialect says how it reads a request and writes the answer.
+
+    What that takes of a version is prepared when the endpoint is made, and handed to each request.
 
     Called as a plain ASGI endpoint it answers any request. `connection.connection` asks and answers
     the common ones without ASGI, by the same `check` and `question`.
@@ -57,12 +62,22 @@ class Endpoint(ABC):
         path: the route's template, as the metrics name it.
         repository: finds the version that a request asks for.
         limits: of one request.
+
+    Attributes:
+        prepared: what the dialect needs of each version that is served.
     """
 
     def __init__(self, path: str, repository: Repository, limits: Limits) -> None:
         self.path = path
         self.limits = limits
         self._repository = repository
+        self.prepared: Mapping[Served, Prepared] = {
+            served: self.prepare(served) for served in repository
+        }
+
+    @abstractmethod
+    def prepare(self, served: Served) -> Prepared:
+        """What every request to a version needs; called once for each that is served."""
 
     @abstractmethod
     def check(self, headers: Headers) -> None:
@@ -73,11 +88,11 @@ class Endpoint(ABC):
         """
 
     @abstractmethod
-    def question(self, served: Served, headers: Headers, body: Body) -> Question:
+    def question(self, prepared: Prepared, headers: Headers, body: Body) -> Question:
         """Read a request; it may be called in any thread.
 
         Args:
-            served: the version that is asked.
+            prepared: for the version that is asked.
             headers: by their lower-case names.
             body: the whole of it, as it was before the client compressed it.
 
@@ -94,14 +109,15 @@ class Endpoint(ABC):
         self.check(headers)
         body = await read_body(receive)
         is_long = is_long_to_read(len(body), headers)
-        question = await placed(is_long, self._unpacked_question, served, headers, body)
+        prepared = self.prepared[served]
+        question = await placed(is_long, self._unpacked_question, prepared, headers, body)
         rows = await run(served.batcher, question.features, question.timeout_s, receive)
         answer = await placed(is_long_to_write(rows), question.write, rows)
         await send_answer(send, answer)
 
-    def _unpacked_question(self, served: Served, headers: Headers, body: Body) -> Question:
+    def _unpacked_question(self, prepared: Prepared, headers: Headers, body: Body) -> Question:
         encoding = headers.get(b"content-encoding", b"")
-        return self.question(served, headers, unpack(body, encoding, self.limits.body_bytes))
+        return self.question(prepared, headers, unpack(body, encoding, self.limits.body_bytes))
 
 
 def run(

@@ -15,7 +15,7 @@ from lockstep.artifact.columns import FeatureArray
 from lockstep.artifact.manifest import Manifest
 from lockstep.engine.engine import Rows
 from lockstep_service.batching.answers import best_places
-from lockstep_service.dialects.endpoint import Endpoint, Limits, Question
+from lockstep_service.dialects.endpoint import Endpoint, Question
 from lockstep_service.errors import BadRequest
 from lockstep_service.forms.bulk import BulkReader
 from lockstep_service.forms.negotiation import accepted_form, check_type, form_of, write_form
@@ -23,7 +23,7 @@ from lockstep_service.forms.tensors import checked, features_of_instances
 from lockstep_service.http.compression import pack
 from lockstep_service.http.headers import Headers, timeout_s
 from lockstep_service.http.responses import Answer, Body
-from lockstep_service.repository.repository import Repository, Served
+from lockstep_service.repository.repository import Served
 
 PATHS = (
     "/predict",
@@ -59,38 +59,50 @@ class Beginning(NamedTuple):
         return cls(orjson.dumps(known)[:-1] + b',"predictions":[', tuple(labels))
 
 
-class Predict(Endpoint):
+class Prepared(NamedTuple):
+    """What requests to a version need.
+
+    Attributes:
+        manifest: of the version.
+        bulk: reads rows of numbers; None where there are other columns, or none.
+        beginning: of the answers.
+    """
+
+    manifest: Manifest
+    bulk: BulkReader | None
+    beginning: Beginning
+
+
+class Predict(Endpoint[Prepared]):
     """``POST /predict``."""
 
-    def __init__(self, path: str, repository: Repository, limits: Limits) -> None:
-        super().__init__(path, repository, limits)
-        # By identity: a manifest lives as long as the service, and has no cheap hash.
-        self._beginnings: dict[int, Beginning] = {}
+    def prepare(self, served: Served) -> Prepared:
+        """A reader of numbers, and what every answer begins with; see `Endpoint.prepare`."""
+        manifest = served.manifest
+        columns = manifest.columns
+        numeric = bool(columns) and all(column.kind == "numeric" for column in columns)
+        bulk = BulkReader(len(columns)) if numeric else None
+        return Prepared(manifest, bulk, Beginning.of(manifest))
 
     def check(self, headers: Headers) -> None:
         """Refuse what is in none of the forms; see `Endpoint.check`."""
         check_type(headers)
 
-    def question(self, served: Served, headers: Headers, body: Body) -> Question:
+    def question(self, prepared: Prepared, headers: Headers, body: Body) -> Question:
         """Read a request; see `Endpoint.question`."""
-        manifest, form = served.manifest, form_of(headers)
+        manifest, bulk, beginning = prepared
+        form = form_of(headers)
         if form is None:
-            features = read_features(body, manifest, served.bulk)
+            features = read_features(body, manifest, bulk)
         else:
             features = form.read(body, manifest)
         accepted, encodings = accepted_form(headers, manifest), headers.get(b"accept-encoding", b"")
         write: Callable[[Rows], Answer]
         if accepted is None:
-            write = partial(write_predictions, manifest, self._beginning(manifest), encodings)
+            write = partial(write_predictions, manifest, beginning, encodings)
         else:
             write = partial(write_form, *accepted, manifest, encodings)
         return Question(features, timeout_s(headers, self.limits.timeout_s), write)
-
-    def _beginning(self, manifest: Manifest) -> Beginning:
-        beginning = self._beginnings.get(id(manifest))
-        if beginning is None:
-            beginning = self._beginnings[id(manifest)] = Beginning.of(manifest)
-        return beginning
 
 
 def read_features(body: Body, manifest: Manifest, bulk: BulkReader | None) -> FeatureArray:

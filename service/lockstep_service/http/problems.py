@@ -17,7 +17,6 @@ from lockstep_service.errors import (
     UnknownModel,
     UnsupportedMediaType,
 )
-from lockstep_service.http.problems import Problem, problem_body, problem_of
 from lockstep_service.http.responses import Answer, Headers
 from lockstep_service.view.telemetry import log
 

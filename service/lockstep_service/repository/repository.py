@@ -16,7 +16,6 @@ from lockstep_service.batching.answers import judged
 from lockstep_service.batching.batcher import Batcher
 from lockstep_service.batching.run_cost import measure_cost
 from lockstep_service.errors import CannotStart, NotServing, UnknownModel
-from lockstep_service.forms.bulk import BulkReader
 from lockstep_service.settings import Settings
 from lockstep_service.view.telemetry import RunMetrics, Telemetry, log
 
@@ -24,23 +23,21 @@ Opening = Callable[[], Artifact]
 """Opens an artifact that was found, or hands over the one that was opened to be found."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Served:
-    """A version that was proved on this machine and answers.
+    """A version that was proved on this machine and answers; equal to no other.
 
     Attributes:
         artifact: on disk.
         proof: what was proved when it was loaded.
         batcher: the way to its engine; there is no other.
         row: a golden row, ``[1, ...]``, as an example of what it is asked.
-        bulk: reads plain requests of numbers; None where there are other columns, or none.
     """
 
     artifact: Artifact
     proof: LoadProof
     batcher: Batcher
     row: FeatureArray
-    bulk: BulkReader | None = None
 
     @property
     def manifest(self) -> Manifest:
@@ -249,9 +246,7 @@ def _load(
         max_queue_rows=settings.max_queue_rows,
         cost=cost,
     )
-    numeric = all(column.kind == "numeric" for column in manifest.columns)
-    bulk = BulkReader(len(manifest.columns)) if manifest.columns and numeric else None
-    return Served(artifact, proof, batcher, row, bulk)
+    return Served(artifact, proof, batcher, row)
 
 
 def _nothing_to_serve(folder: Path, models: dict[str, Model]) -> str:

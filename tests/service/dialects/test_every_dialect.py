@@ -187,8 +187,8 @@ def question_of(app, dialect, model, body, headers):
     """What the dialect reads of these bytes, without the way there."""
     named = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
     named[b"content-length"] = str(len(body)).encode()
-    endpoint, served = app.shortcuts.find(dialect.path.format(model).encode(), named)
-    return endpoint.question(served, named, body)
+    endpoint, _, prepared = app.shortcuts.find(dialect.path.format(model).encode(), named)
+    return endpoint.question(prepared, named, body)
 
 
 @pytest.mark.parametrize("model", ["wine", "gauge"])

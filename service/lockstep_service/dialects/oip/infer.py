@@ -69,23 +69,27 @@ RAW_REQUEST = InferRequest.model_construct(
 )
 
 
-class Infer(Endpoint):
+class Infer(Endpoint[Manifest]):
     """``POST /v2/models/{name}/infer``."""
+
+    def prepare(self, served: Served) -> Manifest:
+        """What the version is, and no more; see `Endpoint.prepare`."""
+        return served.manifest
 
     def check(self, headers: Headers) -> None:
         """Refuse what is neither JSON nor binary tensors; see `Endpoint.check`."""
         if HEADER_LENGTH not in headers:
             check_json(headers)
 
-    def question(self, served: Served, headers: Headers, body: Body) -> Question:
+    def question(self, prepared: Manifest, headers: Headers, body: Body) -> Question:
         """Read a request; see `Endpoint.question`."""
-        request, features = _read(body, headers.get(HEADER_LENGTH), served.manifest)
-        wanted = _wanted(request, served.manifest)
+        request, features = _read(body, headers.get(HEADER_LENGTH), prepared)
+        wanted = _wanted(request, prepared)
         accepted = headers.get(b"accept-encoding", b"")
         return Question(
             features,
             self._timeout_s(request, headers),
-            partial(_write, request, served.manifest, wanted, accepted),
+            partial(_write, request, prepared, wanted, accepted),
         )
 
     def _timeout_s(self, request: InferRequest, headers: Headers) -> float:
