@@ -13,13 +13,13 @@ import httpx
 import numpy as np
 from fastapi import FastAPI
 
-from lockstep_service.forms import npy
-from lockstep_service.forms.arrow import table as arrow
+from lockstep_service.forms.arrow.table import ARROW_TYPE
 from lockstep_service.forms.arrow.writer import write_stream
+from lockstep_service.forms.npy import NPY_TYPE
 from serving import ask
 
 LENGTH = "inference-header-content-length"
-NPY, ARROW = npy.TYPE.decode(), arrow.TYPE.decode()
+NPY, ARROW = NPY_TYPE.decode(), ARROW_TYPE.decode()
 
 Row = Sequence[Any]
 Written = tuple[bytes, dict[str, str]]

@@ -81,7 +81,7 @@ PRIVATE = {
 UNPUBLISHED = {
     "hooked": {"train/lockstep_train/fit/optimiser/lean.py"},
     "optimized_execution": {"lockstep/engine/torchscript.py"},
-    "resource_tracker": {"service/lockstep_service/process/child.py"},
+    "resource_tracker": {"service/lockstep_service/process/worker.py"},
     "server_state": {
         "service/lockstep_service/connection/connection.py",
         "service/lockstep_service/connection/trial.py",

@@ -27,7 +27,7 @@ from lockstep.proof.certificate import this_machine
 from lockstep_service.app import create_app
 from lockstep_service.connection.exchange import Exchange
 from lockstep_service.settings import Settings
-from lockstep_service.view.telemetry import configure_logging
+from lockstep_service.view.log import configure_logging
 
 PAGE = ROOT / "docs" / "stages.md"
 TOGETHER = 32  # requests of one turn: about what 64 connections bring

@@ -14,10 +14,11 @@ from starlette.routing import Route
 
 from lockstep.errors import LockstepError
 from lockstep.proof.certificate import versions
-from lockstep_service.connection.exchange import Shortcuts, shortcuts_to
-from lockstep_service.dialects import plain
+from lockstep_service.connection.shortcuts import Shortcuts, shortcuts_to
 from lockstep_service.dialects.endpoint import Endpoint, Limits
-from lockstep_service.dialects.oip import infer as oip
+from lockstep_service.dialects.oip.infer import INFER_PATHS, Infer
+from lockstep_service.dialects.oip.metadata import metadata_routes
+from lockstep_service.dialects.plain import PREDICT_PATHS, Predict
 from lockstep_service.errors import BadRequest
 from lockstep_service.http.body_limit import BodyLimit
 from lockstep_service.http.gate import Gate
@@ -25,7 +26,7 @@ from lockstep_service.http.headers import RequestIds
 from lockstep_service.http.observed import Observed
 from lockstep_service.http.problems import problem_body, report
 from lockstep_service.pages.documentation import document
-from lockstep_service.repository.repository import load_repository
+from lockstep_service.repository.load import load_repository
 from lockstep_service.settings import Settings
 from lockstep_service.view.telemetry import Telemetry
 
@@ -77,15 +78,15 @@ def create_app(settings: Settings) -> Application:
     )
     limits = Limits(settings.timeout_ms / 1e3, settings.body_limit_bytes)
     endpoints: tuple[Endpoint[Any], ...] = (
-        *(plain.Predict(path, repository, limits) for path in plain.PATHS),
-        *(oip.Infer(path, repository, limits) for path in oip.INFER_PATHS),
+        *(Predict(path, repository, limits) for path in PREDICT_PATHS),
+        *(Infer(path, repository, limits) for path in INFER_PATHS),
     )
     # First those that are asked most: a router tries its routes in order.
     app.router.routes[:0] = [
         Route(endpoint.path, endpoint, methods=["POST"]) for endpoint in endpoints
     ]
     app.shortcuts = Shortcuts(shortcuts_to(endpoints, repository), ids, telemetry)
-    app.include_router(oip.router(repository, gate))
+    app.include_router(metadata_routes(repository, gate))
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:

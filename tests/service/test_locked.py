@@ -16,7 +16,7 @@ from lockstep.engine.torchscript import load_module
 from lockstep.errors import Disproved, ParityBroken, RowMixing, TrainingMode, Unrepeatable
 from lockstep.proof.load import prove_at_load
 from lockstep_service.errors import CannotStart
-from lockstep_service.repository.repository import load_repository
+from lockstep_service.repository.load import load_repository
 from lockstep_service.settings import Settings
 from lockstep_service.view.telemetry import Telemetry
 from planting import CLASSES, FEATURES

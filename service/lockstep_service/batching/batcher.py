@@ -4,11 +4,11 @@ An idle service adds no delay: a request runs in the next turn of the event loop
 else that turn has read from the network. While the engine runs, requests gather and run together in
 the turn after.
 
-Each item has its own waiter. What nobody waits for or is past its deadline leaves before the run; a
-run that fails is repeated item by item, so that each bears its own failure only; nothing but
-``close`` ends the work.
+Each request has its own waiter. Requests whose client left or whose deadline passed are dropped
+before the run. A run that fails is repeated request by request, so that each bears only its own
+failure. Nothing but ``close`` ends the work.
 
-A large item is run in pieces, and goes to the end of the queue after each. In company its pieces
+A large request is run in pieces, and goes to the end of the queue after each. In company its pieces
 are small: a single row never waits for longer than about ``COMPANY_S`` for somebody else's rows.
 """
 
@@ -25,19 +25,19 @@ import numpy as np
 from lockstep.artifact.columns import FeatureArray
 from lockstep.engine.engine import Rows
 from lockstep.errors import EngineFailure
-from lockstep_service.batching.queued import FutureWaiter, Item, Outcome, Piece, Waiter
+from lockstep_service.batching.queued import FutureWaiter, Outcome, Piece, QueuedRequest, Waiter
 from lockstep_service.batching.run_cost import Run, RunCost
 from lockstep_service.errors import DeadlineExceeded, NotServing, QueueFull
 from lockstep_service.view.telemetry import RunMetrics
 
-# How long the rows of a large item may hold up the others, and how long after one of them it is
+# How long the rows of a large request may hold up the others, and how long after one of them it is
 # taken for granted that more will come.
 COMPANY_S = 0.3e-3
 COMPANY_REMEMBERED_S = 0.1
 LEAST_PIECE_ROWS = 8
 # A run in a thread costs about 0.1 ms more, and keeps the event loop free meanwhile.
 THREAD_ABOVE_S = 1e-3
-# So many runs wait for the thread at most, where only large items are there and a run is shorter
+# So many runs wait for the thread at most, where only large requests are there and a run is shorter
 # than this: the thread then goes from one to the next without asking the event loop.
 MOST_IN_THREAD = 4
 AHEAD_BELOW_S = 3e-3
@@ -48,7 +48,7 @@ class Batcher:
 
     A short run takes place in the event loop: that costs least. A run that is expected to take
     longer than ``THREAD_ABOVE_S`` takes place in a thread, and the event loop goes on reading and
-    answering. While only large items wait, the thread is given the next run before it asks for it.
+    answering. While only large requests wait, the thread gets its next run before it asks for one.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Batcher:
         # Rows of a run that holds nobody up; a request of no more is small.
         self._small_rows = min(max_batch_rows, max(LEAST_PIECE_ROWS, cost.rows_within(COMPANY_S)))
         self._thread = ThreadPoolExecutor(1, "engine")  # its thread starts when it is first needed
-        self._queue: deque[Item] = deque()
+        self._queue: deque[QueuedRequest] = deque()
         self._queued_rows = 0
         # Of requests larger than the queue, the waiting rows that `_refuse_if_full` leaves out.
         self._uncounted_rows = 0
@@ -116,7 +116,7 @@ class Batcher:
         now = monotonic()
         if rows <= self._small_rows and (self._queue or self._in_thread):
             self._company_until = now + COMPANY_REMEMBERED_S
-        self._queue.append(Item(features, waiter, now + timeout_s))
+        self._queue.append(QueuedRequest(features, waiter, now + timeout_s))
         self._queued_rows += rows
         if rows > self._max_queue_rows:
             self._uncounted_rows += self._uncounted(rows)
@@ -200,56 +200,62 @@ class Batcher:
                 self._schedule(loop)
 
     def _gather(self) -> list[Piece]:
-        """Rows for one run, in order of arrival; an item that is larger goes to the end again."""
+        """Rows for one run, in order of arrival; a request that is larger goes to the end again."""
         space = self._max_batch_rows
         pieces: list[Piece] = []
         now = monotonic()
         while self._queue and space:
-            item = self._queue.popleft()
-            if not self._is_wanted(item, now):
+            request = self._queue.popleft()
+            if not self._is_wanted(request, now):
                 continue
-            waiting = len(item.features) - item.begun
+            waiting = len(request.features) - request.begun
             taken = min(waiting, space)
             if waiting > space:
                 taken = min(space, self._large_piece_rows(now))
                 space = taken  # it is the last of this run
-            whole = taken == len(item.features)
-            rows = item.features if whole else item.features[item.begun : item.begun + taken]
-            item.begun += taken
+            whole = taken == len(request.features)
+            rows = (
+                request.features
+                if whole
+                else request.features[request.begun : request.begun + taken]
+            )
+            request.begun += taken
             space -= taken
             self._queued_rows -= taken
             if waiting > self._max_queue_rows:
                 self._uncounted_rows += self._uncounted(waiting - taken) - self._uncounted(waiting)
-            pieces.append(Piece(item, rows))
+            pieces.append(Piece(request, rows))
             if taken < waiting:
-                self._queue.append(item)
+                self._queue.append(request)
         self._metrics.queued(self._queued_rows)
         return pieces
 
     def _large_piece_rows(self, now: float) -> int:
-        """Rows of a large item in one run: few where small ones come and go."""
+        """Rows of a large request in one run: few where small ones come and go."""
         return self._max_batch_rows if now > self._company_until else self._small_rows
 
-    def _is_wanted(self, item: Item, now: float) -> bool:
-        if item.waiter.is_gone:
-            self._leave(item)
+    def _is_wanted(self, request: QueuedRequest, now: float) -> bool:
+        if request.waiter.is_gone:
+            self._leave(request)
             return False
-        if now > item.deadline:
-            self._fail(item, DeadlineExceeded("The deadline passed before the rows could be run."))
+        if now > request.deadline:
+            self._fail(
+                request, DeadlineExceeded("The deadline passed before the rows could be run.")
+            )
             return False
         return True
 
-    def _fail(self, item: Item, error: Exception) -> None:
-        self._leave(item)
-        item.waiter.take(error)
+    def _fail(self, request: QueuedRequest, error: Exception) -> None:
+        self._leave(request)
+        request.waiter.take(error)
 
-    def _leave(self, item: Item) -> None:
-        """Take what has not begun of an item out of the count; what is on its way is not given."""
-        waiting = len(item.features) - item.begun
+    def _leave(self, request: QueuedRequest) -> None:
+        """Drop the rows of a request that have not begun; those on their way are not given."""
+        waiting = len(request.features) - request.begun
         self._queued_rows -= waiting
         self._uncounted_rows -= self._uncounted(waiting)
-        item.begun = len(item.features)
-        item.is_settled = True
+        request.begun = len(request.features)
+        request.is_settled = True
 
     def _run_together(self, pieces: list[Piece]) -> list[Outcome]:
         """Run pieces as one batch; where that fails, each by itself."""
@@ -287,19 +293,19 @@ class Batcher:
         return outputs
 
     def _give(self, outcomes: list[Outcome]) -> None:
-        for (item, rows), result in outcomes:
-            if item.is_settled:  # an earlier piece of it failed while this one was on its way
+        for (request, rows), result in outcomes:
+            if request.is_settled:  # an earlier piece of it failed while this one was on its way
                 continue
             if isinstance(result, Exception):
-                if item.begun < len(item.features):
-                    self._queue.remove(item)
-                self._fail(item, result)
+                if request.begun < len(request.features):
+                    self._queue.remove(request)
+                self._fail(request, result)
                 continue
-            if rows is item.features:
-                item.waiter.take(result)
+            if rows is request.features:
+                request.waiter.take(result)
                 continue
-            item.pieces.append(result)
-            item.finished += len(rows)
-            if item.finished == len(item.features) and not item.waiter.is_gone:
-                whole = tuple(np.concatenate(parts) for parts in zip(*item.pieces, strict=True))
-                item.waiter.take(whole)
+            request.pieces.append(result)
+            request.finished += len(rows)
+            if request.finished == len(request.features) and not request.waiter.is_gone:
+                whole = tuple(np.concatenate(parts) for parts in zip(*request.pieces, strict=True))
+                request.waiter.take(whole)

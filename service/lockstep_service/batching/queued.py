@@ -1,4 +1,4 @@
-"""An item: the rows of one request on their way through the engine, and who waits for them."""
+"""A queued request: its rows on their way through the engine, and who waits for them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class FutureWaiter:
 
 
 @dataclass(slots=True, eq=False)
-class Item:
+class QueuedRequest:
     """One request on its way through the engine.
 
     Attributes:
@@ -69,9 +69,9 @@ class Item:
 
 
 class Piece(NamedTuple):
-    """The rows of an item that take part in one run."""
+    """The rows of a request that take part in one run."""
 
-    item: Item
+    request: QueuedRequest
     rows: FeatureArray
 
 

@@ -13,12 +13,13 @@ from httptools import (
 )
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from lockstep_service.connection.exchange import Exchange, Shortcuts
+from lockstep_service.connection.exchange import Exchange
 from lockstep_service.connection.head import check_head, check_trailers
 from lockstep_service.connection.refusal import Deaf, Refusal
+from lockstep_service.connection.shortcuts import Shortcuts
 from lockstep_service.connection.transport import JoinedWrites
 from lockstep_service.errors import BadRequest
-from lockstep_service.view.telemetry import log
+from lockstep_service.view.log import log
 
 # So much of a body is taken before the others have their turn: what a connection has to read is
 # else read to its end, and the memory for it may take the system milliseconds a megabyte.
@@ -220,8 +221,7 @@ class Connection(HttpToolsProtocol):
             return
         reason = _reason(error, method)
         if not isinstance(reason, BadRequest):
-            log.error("connection broke off", exc_info=reason)
-            self.transport.close()
+            self.fail(reason)
             return
         telemetry = self._shortcuts.telemetry
         refusal = Refusal(reason, self._joined, self.loop, telemetry)
@@ -235,6 +235,11 @@ class Connection(HttpToolsProtocol):
         else:
             # An answer that needs no body is given first, as if the rest had come in a later read.
             self.loop.call_soon(self._break_off, refusal)
+
+    def fail(self, error: BaseException | None) -> None:
+        """Hang up over an error of our own, which the log has."""
+        log.error("connection broke off", exc_info=error)
+        self.transport.close()
 
     def _break_off(self, refusal: Refusal) -> None:
         """Answer in the place of a request whose body is broken; where it has one, hang up."""

@@ -24,12 +24,13 @@ import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lockstep_service.batching.queued import Waiter
-from lockstep_service.connection.exchange import Shortcut, Shortcuts
+from lockstep_service.connection.shortcuts import Shortcut, Shortcuts
 from lockstep_service.dialects.endpoint import Endpoint, Limits, Question
 from lockstep_service.http.headers import Headers, RequestIds
 from lockstep_service.http.observed import CLIENT_LEFT
 from lockstep_service.http.responses import Answer, Body, read_body, send_answer
-from lockstep_service.repository.repository import Repository, Served
+from lockstep_service.repository.repository import Repository
+from lockstep_service.repository.served import Served
 from lockstep_service.view.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -69,8 +70,15 @@ def _fault(configure: Callable[[ASGIApp], uvicorn.Config]) -> str | None:
         # A uvicorn that has moved its own connection elsewhere is a fault like any other.
         from lockstep_service.connection.connection import Connection  # noqa: PLC0415
 
+        class Tried(Connection):
+            """Tells the trial what it would tell the log."""
+
+            def fail(self, error: BaseException | None) -> None:
+                said.append(f"{type(error).__name__}: {error}")
+                self.transport.close()
+
         with _heard(said), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_Trial(Connection, configure(_through), said).run())
+            runner.run(_Trial(Tried, configure(_through), said).run())
     except TimeoutError:
         said.append(f"an answer did not come within {LONGEST_S:g} s")
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told and not served with

@@ -17,7 +17,8 @@ from lockstep_service.http.compression import unpack
 from lockstep_service.http.headers import Headers
 from lockstep_service.http.placement import is_long_to_read, is_long_to_write, placed
 from lockstep_service.http.responses import Answer, Body, read_body, send_answer
-from lockstep_service.repository.repository import Repository, Served
+from lockstep_service.repository.repository import Repository
+from lockstep_service.repository.served import Served
 
 Prepared = TypeVar("Prepared")
 """What a dialect needs of a version to read its requests and to write its answers."""

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
 import orjson
 
 from lockstep.artifact.columns import FeatureArray
@@ -18,21 +15,19 @@ from lockstep_service.batching.answers import best_places
 from lockstep_service.dialects.endpoint import Endpoint, Question
 from lockstep_service.errors import BadRequest
 from lockstep_service.forms.bulk import BulkReader
+from lockstep_service.forms.json import jsonable, read_json
 from lockstep_service.forms.negotiation import accepted_form, check_type, form_of, write_form
 from lockstep_service.forms.tensors import checked, features_of_instances
 from lockstep_service.http.compression import pack
 from lockstep_service.http.headers import Headers, timeout_s
 from lockstep_service.http.responses import Answer, Body
-from lockstep_service.repository.repository import Served
+from lockstep_service.repository.served import Served
 
-PATHS = (
+PREDICT_PATHS = (
     "/predict",
     "/models/{name}/predict",
     "/models/{name}/versions/{version}/predict",
 )
-# Words and numbers that JSON or a double cannot hold, but that clients write nevertheless.
-NOT_FINITE = re.compile(rb"NaN|Infinity|[eE]\+?[0-9]{3}|[0-9]{309}")
-INTEGER_DIGITS = 19
 
 
 class Beginning(NamedTuple):
@@ -119,38 +114,6 @@ def read_features(body: Body, manifest: Manifest, bulk: BulkReader | None) -> Fe
     return features_of_instances(read_instances(body), manifest)
 
 
-def read_json(body: Body) -> dict[str, Any]:
-    """A body that is a JSON object.
-
-    Raises:
-        BadRequest: where it is not.
-    """
-    try:
-        request = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        request = _read_not_finite(body, error)
-    if not isinstance(request, dict):
-        raise BadRequest("Expected a JSON object, got another type.")
-    return request
-
-
-def _read_not_finite(body: Body, error: orjson.JSONDecodeError) -> Any:
-    """A body that is JSON but for NaN, Infinity or 1e400, whose place can then be named."""
-    if NOT_FINITE.search(body):
-        try:
-            request = json.loads(body.decode(), parse_int=_integer)
-            orjson.dumps(request)  # half a surrogate pair could not be echoed
-        except (ValueError, TypeError, RecursionError):
-            pass
-        else:
-            return request
-    raise BadRequest(f"Expected a JSON body, got something else: {error}.") from error
-
-
-def _integer(digits: str) -> int | float:
-    return int(digits) if len(digits) <= INTEGER_DIGITS else float(digits)
-
-
 def read_instances(body: Body) -> Any:
     """The instances of a request.
 
@@ -207,12 +170,3 @@ def _plain_rows(manifest: Manifest, answers: Rows) -> Iterable[Any]:
     if len(outputs) == 1:
         return next(iter(outputs.values()))
     return [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]
-
-
-def jsonable(output: Any) -> Any:
-    """An output in a form that orjson writes: float16 widened, what is no float as a list."""
-    if output.dtype.kind != "f":
-        return output.tolist()
-    if output.dtype == np.float16:
-        return output.astype(np.float32)
-    return np.ascontiguousarray(output)

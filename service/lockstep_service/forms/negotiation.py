@@ -9,8 +9,8 @@ from lockstep.artifact.columns import FeatureArray
 from lockstep.artifact.manifest import Manifest
 from lockstep.engine.engine import Rows
 from lockstep_service.errors import UnsupportedMediaType
-from lockstep_service.forms import npy
-from lockstep_service.forms.arrow import table as arrow
+from lockstep_service.forms.arrow.table import ARROW_TYPE, read_columns, write_columns
+from lockstep_service.forms.npy import NPY_TYPE, check_writable, read_array, write_array
 from lockstep_service.http.compression import pack
 from lockstep_service.http.headers import JSON_TYPES, Headers
 from lockstep_service.http.responses import JSON, Answer, Body
@@ -36,8 +36,8 @@ class Form(NamedTuple):
 
 
 FORMS = {
-    npy.TYPE: Form(npy.read_array, npy.write_array, npy.check_writable),
-    arrow.TYPE: Form(arrow.read_columns, arrow.write_columns),
+    NPY_TYPE: Form(read_array, write_array, check_writable),
+    ARROW_TYPE: Form(read_columns, write_columns),
 }
 
 

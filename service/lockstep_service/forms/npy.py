@@ -20,7 +20,7 @@ from lockstep_service.errors import BadRequest
 from lockstep_service.forms.tensors import checked
 from lockstep_service.http.responses import Body
 
-TYPE = b"application/x-npy"
+NPY_TYPE = b"application/x-npy"
 # A version, the size of the length that follows it, and what reads both and the header. Version 3
 # differs only in the names of fields, which an array of numbers does not have.
 VERSIONS = {

@@ -6,7 +6,7 @@ import gzip
 import zlib
 
 from lockstep_service.errors import BadRequest, BodyTooLarge, UnsupportedMediaType
-from lockstep_service.http.responses import Body, Headers
+from lockstep_service.http.responses import Body, HeaderLines
 
 # zlib's word for a header that it finds out itself: gzip's or zlib's.
 EITHER_HEADER = 32 + zlib.MAX_WBITS
@@ -87,7 +87,7 @@ def _unpack_member(rest: memoryview, plain: bytearray, limit_bytes: int) -> memo
     raise BadRequest("The compressed body breaks off; send the whole of it.")
 
 
-def pack(body: bytes, accepted: bytes) -> tuple[bytes, Headers]:
+def pack(body: bytes, accepted: bytes) -> tuple[bytes, HeaderLines]:
     """An answer compressed as the client asks, where that is worth it.
 
     Args:

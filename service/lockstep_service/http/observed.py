@@ -10,7 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lockstep_service.http.headers import RequestIds
 from lockstep_service.http.problems import refusal
 from lockstep_service.http.responses import send_answer
-from lockstep_service.view.telemetry import Telemetry, log
+from lockstep_service.view.log import log
+from lockstep_service.view.telemetry import Telemetry
 
 CLIENT_LEFT = 499  # as a metric only; nobody reads that answer
 

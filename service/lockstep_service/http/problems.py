@@ -17,8 +17,8 @@ from lockstep_service.errors import (
     UnknownModel,
     UnsupportedMediaType,
 )
-from lockstep_service.http.responses import Answer, Headers
-from lockstep_service.view.telemetry import log
+from lockstep_service.http.responses import Answer, HeaderLines
+from lockstep_service.view.log import log
 
 RETRY_AFTER_S = 1
 LONGEST_SENTENCE = 1000  # characters; a sentence may quote what came
@@ -30,7 +30,7 @@ class Problem(NamedTuple):
     status: int
     code: str
     sentence: str
-    headers: Headers = ()
+    headers: HeaderLines = ()
 
 
 # From the particular to the general; a test holds it against both trees of errors.
@@ -65,7 +65,7 @@ def _cut(sentence: str) -> str:
     return f"{sentence[: LONGEST_SENTENCE - 1]}…"
 
 
-def _headers(error: Exception, status: int) -> Headers:
+def _headers(error: Exception, status: int) -> HeaderLines:
     if status == 413:
         return ((b"connection", b"close"),)  # the rest of the body is not read
     if status != 503:

@@ -8,7 +8,7 @@ from starlette.types import Receive, Send
 
 # One that came in pieces has grown in place, and is not copied once more.
 Body = bytes | bytearray
-Headers = tuple[tuple[bytes, bytes], ...]
+HeaderLines = tuple[tuple[bytes, bytes], ...]
 
 JSON = (b"content-type", b"application/json")
 
@@ -25,7 +25,7 @@ class Answer(NamedTuple):
 
     body: bytes
     kind: tuple[bytes, bytes] = JSON
-    headers: Headers = ()
+    headers: HeaderLines = ()
     status: int = 200
 
 

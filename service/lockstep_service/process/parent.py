@@ -15,11 +15,12 @@ from socket import socket
 
 from lockstep.errors import LockstepError
 from lockstep_service.errors import CannotStart
-from lockstep_service.process.child import Worker
 from lockstep_service.process.ending import Stopped, cannot_start, stop_on_signals
 from lockstep_service.process.listener import bind, listen
+from lockstep_service.process.worker import Worker
 from lockstep_service.settings import Settings
-from lockstep_service.view.telemetry import configure_logging, forget, log, shared_metrics
+from lockstep_service.view.log import configure_logging, log
+from lockstep_service.view.telemetry import forget, shared_metrics
 
 # A worker that lived longer was well; one that did not is restarted after a pause that doubles.
 WELL_S = 30.0

@@ -23,7 +23,7 @@ from lockstep_service.process.ending import Stopped, cannot_start, stop_on_signa
 from lockstep_service.process.listener import bind, listen
 from lockstep_service.repository.repository import Repository
 from lockstep_service.settings import Settings
-from lockstep_service.view.telemetry import configure_logging, log
+from lockstep_service.view.log import configure_logging, log
 
 # Objects that a request makes are freed by their counts; a look for cycles at every 700 of them
 # (Python's default) took a tenth of the time.

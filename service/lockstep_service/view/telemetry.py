@@ -1,17 +1,14 @@
-"""Telemetry: JSON lines on stdout, and Prometheus metrics."""
+"""Telemetry: the metrics of an application, for Prometheus."""
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
 import tempfile
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import structlog
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -28,51 +25,10 @@ from lockstep_service.errors import CannotStart
 if TYPE_CHECKING:
     from lockstep.proof.load import LoadProof
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger("lockstep")
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024)
-
-
-def configure_logging(level: str, **origin: Any) -> None:
-    """Send every log line of the process to stdout as JSON.
-
-    Args:
-        level: least level that is written.
-        origin: what each line says of the process.
-    """
-
-    def add_origin(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        return {**event, **origin}
-
-    shared: list[structlog.typing.Processor] = [
-        add_origin,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=False,
-    )
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(),
-            ],
-        )
-    )
-    root = logging.getLogger()
-    root.handlers = [handler]
-    root.setLevel(level.upper())
-    # What it says of start and stop, the service says itself.
-    logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, root.level))
 
 
 class Telemetry:

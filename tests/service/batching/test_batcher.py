@@ -436,7 +436,7 @@ class Recounting(Batcher):
 
     def recount(self):
         most = self._max_queue_rows
-        waiting = [len(item.features) - item.begun for item in self._queue]
+        waiting = [len(request.features) - request.begun for request in self._queue]
         assert min(waiting, default=1) > 0
         assert self._queued_rows == sum(waiting)
         counted = sum(n if n <= most else most // 2 for n in waiting)
@@ -444,7 +444,7 @@ class Recounting(Batcher):
         return counted
 
     def enqueue(self, features, timeout_s, waiter):
-        """Take or refuse by the rule that asks every item that waits."""
+        """Take or refuse by the rule that asks every request that waits."""
         most, n = self._max_queue_rows, len(features)
         if self._queue and self.recount() + (n if n <= most else most // 2) > most:
             sentence = f"at most {most} rows to wait, {self._queued_rows} do; try again in"
@@ -514,7 +514,7 @@ def test_what_waits_is_known_at_all_times_without_asking_every_item(
 
 
 class Unread(deque):
-    """A queue of which nobody may look at every item."""
+    """A queue of which nobody may look at every request."""
 
     def __iter__(self):
         raise AssertionError("a refusal that costs more the more requests wait")

@@ -14,7 +14,8 @@ from lockstep.errors import EngineFailure
 from lockstep_service.app import create_app
 from lockstep_service.batching.batcher import Batcher
 from lockstep_service.connection.connection import Connection
-from lockstep_service.connection.exchange import Exchange, Shortcuts
+from lockstep_service.connection.exchange import Exchange
+from lockstep_service.connection.shortcuts import Shortcuts
 from lockstep_service.http.placement import READ_IN_LOOP_BYTES
 from lockstep_service.process.server import connections
 from lockstep_service.settings import Settings

@@ -7,15 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fastapi import FastAPI
-from lockstep_service.http.middleware import BodyLimit, Observed, RequestIds
 from starlette.routing import Route
 
 import lockstep_service
-from lockstep_service.connection.exchange import shortcuts_to
+from lockstep_service.connection.shortcuts import shortcuts_to
 from lockstep_service.dialects.endpoint import Endpoint, Limits, Question
 from lockstep_service.dialects.plain import Predict
+from lockstep_service.http.body_limit import BodyLimit
+from lockstep_service.http.headers import RequestIds
+from lockstep_service.http.observed import Observed
 from lockstep_service.http.responses import Answer
-from lockstep_service.repository.repository import load_repository
+from lockstep_service.repository.load import load_repository
 from lockstep_service.settings import Settings
 from lockstep_service.view.telemetry import Telemetry
 from serving import ROOT, copied, post

@@ -80,6 +80,7 @@ class Wire(asyncio.Transport):
 def past_asgi(app, path, content, headers):
     """The body of the answer to a request on the short way."""
     named = {name.encode(): value.encode() for name, value in headers.items()}
+    named |= {b"host": b"test"}
     named[b"content-length"] = str(len(content)).encode()
     wire = Wire()
 

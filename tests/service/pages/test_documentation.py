@@ -10,7 +10,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from lockstep.artifact.folder import open_artifact
 from lockstep_service.dialects.oip.infer import INFER_PATHS
-from lockstep_service.dialects.plain import PATHS
+from lockstep_service.dialects.plain import PREDICT_PATHS as PATHS
 from lockstep_service.forms.negotiation import FORMS
 from serving import ask
 

@@ -14,7 +14,7 @@ import pytest
 from lockstep.artifact import folder
 from lockstep.artifact.folder import SERVING_FILES
 from lockstep.proof.verify import verify
-from lockstep_service.repository.repository import load_repository
+from lockstep_service.repository.load import load_repository
 from lockstep_service.settings import Settings
 from lockstep_service.view.telemetry import Telemetry
 from serving import ROOT

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from lockstep.artifact.folder import SERVING_FILES, open_artifact
 from lockstep_service.app import create_app
 from lockstep_service.errors import CannotStart, NotServing, UnknownModel
-from lockstep_service.repository import repository
-from lockstep_service.repository.repository import load_repository
+from lockstep_service.repository import load as loading
+from lockstep_service.repository.load import load_repository
 from lockstep_service.settings import Settings
 from lockstep_service.view.telemetry import Telemetry
 from serving import ask, assert_problem, copied, flip_byte, golden_rows, post, resealed
@@ -166,7 +166,7 @@ def test_a_folder_that_cannot_be_listed_is_passed_over(artifact, tmp_path, monke
             raise PermissionError(13, "Permission denied")
         return [1]
 
-    monkeypatch.setattr("lockstep_service.repository.repository.versions", forbidden)
+    monkeypatch.setattr("lockstep_service.repository.load.versions", forbidden)
     assert list(load(tmp_path).models) == ["wine"]
     assert "folder passed over" in capsys.readouterr().out
 
@@ -194,14 +194,14 @@ def test_an_error_that_nobody_foresaw_refuses_one_artifact_only(
 ):
     copied(artifact, tmp_path)
     copied(gauge, tmp_path)
-    prove = repository.prove_at_load
+    prove = loading.prove_at_load
 
     def stumbling(artifact, *words, **options):
         if artifact.manifest.name == "gauge":
             raise ZeroDivisionError
         return prove(artifact, *words, **options)
 
-    monkeypatch.setattr(repository, "prove_at_load", stumbling)
+    monkeypatch.setattr(loading, "prove_at_load", stumbling)
     loaded = load(tmp_path)
     assert loaded.find("wine")
     assert not loaded.ready

@@ -15,15 +15,8 @@ from lockstep_service.app import create_app
 from lockstep_service.errors import CannotStart
 from lockstep_service.settings import Settings
 from lockstep_service.view import telemetry as module
-from lockstep_service.view.telemetry import (
-    RunMetrics,
-    Telemetry,
-    configure_logging,
-    count_as,
-    forget,
-    log,
-    shared_metrics,
-)
+from lockstep_service.view.log import configure_logging, log
+from lockstep_service.view.telemetry import RunMetrics, Telemetry, count_as, forget, shared_metrics
 from serving import ask, golden_rows, post
 
 

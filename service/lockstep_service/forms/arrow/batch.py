@@ -8,7 +8,7 @@ import numpy as np
 
 from lockstep.artifact.frame import Mask
 from lockstep_service.errors import BadRequest
-from lockstep_service.forms.arrow.flatbuffer import LONG, Table
+from lockstep_service.forms.arrow.flatbuffer import LONG, FlatTable
 from lockstep_service.forms.arrow.schema import Field, Layout
 from lockstep_service.forms.arrow.strings import Strings, strings_of
 
@@ -38,7 +38,7 @@ class Batch:
         BadRequest: where the buffers are compressed.
     """
 
-    def __init__(self, header: Table, body: memoryview, fields: Sequence[Field]) -> None:
+    def __init__(self, header: FlatTable, body: memoryview, fields: Sequence[Field]) -> None:
         if header.has(3):
             raise BadRequest(
                 "Expected an Arrow stream without compression inside; leave it out, or compress "
@@ -93,7 +93,7 @@ class Batch:
             raise ValueError("buffers that no column has")
 
 
-def _pairs(table: Table, number: int) -> list[list[int]]:
+def _pairs(table: FlatTable, number: int) -> list[list[int]]:
     """A vector of pairs of 64-bit numbers: of (length, missing), or of (offset, length)."""
     start, count = table.vector(number)
     flat = np.frombuffer(table.data, "<i8", 2 * count, start)

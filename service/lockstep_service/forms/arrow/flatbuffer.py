@@ -17,7 +17,7 @@ _SIZE = struct.Struct("<H")
 _OFFSET = struct.Struct("<I")
 
 
-class Table:
+class FlatTable:
     """A table: fields by number, any of which may not be there.
 
     What does not lie within the bytes raises ValueError or struct.error.
@@ -39,7 +39,7 @@ class Table:
         self._offsets: tuple[int, ...] = struct.unpack_from(f"<{count}H", data, fields + 4)
 
     @classmethod
-    def root(cls, data: bytes) -> Table:
+    def root(cls, data: bytes) -> FlatTable:
         """The table that a buffer holds."""
         return cls(data, _OFFSET.unpack_from(data)[0])
 
@@ -54,9 +54,9 @@ class Table:
         value: int = form.unpack_from(self.data, self._at + self._offsets[number])[0]
         return value
 
-    def table(self, number: int) -> Table | None:
+    def table(self, number: int) -> FlatTable | None:
         """A field that is itself a table."""
-        return Table(self.data, self._target(number)) if self.has(number) else None
+        return FlatTable(self.data, self._target(number)) if self.has(number) else None
 
     def vector(self, number: int) -> tuple[int, int]:
         """Where the members of a field that is a vector begin, and how many there are."""
@@ -66,7 +66,7 @@ class Table:
         count: int = _OFFSET.unpack_from(self.data, start)[0]
         return start + 4, count
 
-    def tables(self, number: int, most: int) -> list[Table]:
+    def tables(self, number: int, most: int) -> list[FlatTable]:
         """The first members of a field that is a vector of tables.
 
         Args:
@@ -75,7 +75,7 @@ class Table:
         """
         start, count = self.vector(number)
         places = range(start, start + 4 * min(count, most), 4)
-        return [Table(self.data, at + _OFFSET.unpack_from(self.data, at)[0]) for at in places]
+        return [FlatTable(self.data, at + _OFFSET.unpack_from(self.data, at)[0]) for at in places]
 
     def text(self, number: int, most: int) -> bytes:
         """The first bytes of a field that is a string.

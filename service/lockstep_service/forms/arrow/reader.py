@@ -18,7 +18,7 @@ from lockstep.artifact.columns import Column
 from lockstep.artifact.frame import Mask, Numbers, Values, Words
 from lockstep_service.errors import BadRequest
 from lockstep_service.forms.arrow.batch import Batch, bits_of, slice_of
-from lockstep_service.forms.arrow.flatbuffer import BOOL, BYTE, LONG, SHORT, Table
+from lockstep_service.forms.arrow.flatbuffer import BOOL, BYTE, LONG, SHORT, FlatTable
 from lockstep_service.forms.arrow.schema import Field, Layout, read_fields
 from lockstep_service.forms.arrow.strings import Strings
 from lockstep_service.http.responses import Body
@@ -45,7 +45,7 @@ class Message(NamedTuple):
     """
 
     kind: int
-    header: Table
+    header: FlatTable
     body: memoryview
 
 
@@ -126,7 +126,7 @@ def _messages(body: memoryview) -> Iterator[Message]:
             if at != len(body):
                 raise ValueError("bytes behind the end of the stream")
             return
-        table = Table.root(bytes(slice_of(body, at, length)))
+        table = FlatTable.root(bytes(slice_of(body, at, length)))
         at += length
         header = table.table(2)
         if header is None or table.number(0, SHORT) < OLDEST_VERSION:

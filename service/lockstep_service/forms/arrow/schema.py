@@ -15,7 +15,7 @@ from lockstep.artifact.columns import Column
 from lockstep.artifact.frame import check_names
 from lockstep.errors import MOST_PROBLEMS, InvalidInstances, Problem
 from lockstep_service.errors import BadRequest
-from lockstep_service.forms.arrow.flatbuffer import BOOL, BYTE, INT, LONG, SHORT, Table
+from lockstep_service.forms.arrow.flatbuffer import BOOL, BYTE, INT, LONG, SHORT, FlatTable
 
 # The members of Arrow's union of types, in its order.
 TYPES = (
@@ -70,7 +70,7 @@ class Field(NamedTuple):
     longest: int
 
 
-def read_fields(schema: Table, columns: Sequence[Column]) -> list[Field]:
+def read_fields(schema: FlatTable, columns: Sequence[Column]) -> list[Field]:
     """The fields of a stream whose columns are those of the network.
 
     Args:
@@ -101,7 +101,7 @@ def read_fields(schema: Table, columns: Sequence[Column]) -> list[Field]:
     return [field for field in fields if isinstance(field, Field)]
 
 
-def _name(field: Table, longest: int) -> str:
+def _name(field: FlatTable, longest: int) -> str:
     """A field's name; of one that is longer than every column's only the beginning."""
     name = field.text(0, longest + 1)
     return name.decode(errors="replace") if len(name) <= longest else _cut(name)
@@ -111,7 +111,7 @@ def _cut(name: bytes) -> str:
     return f"{name.decode(errors='ignore')}…"
 
 
-def _field(table: Table, column: Column) -> Field | Problem:
+def _field(table: FlatTable, column: Column) -> Field | Problem:
     kind = table.number(2, BYTE)
     encoding = table.table(4)
     layout = LAYOUTS.get(kind)
@@ -129,7 +129,7 @@ def _field(table: Table, column: Column) -> Field | Problem:
     return Field(column.name, layout, dtype, encoding.number(0, LONG), longest)
 
 
-def _dtype(kind: int, parameters: Table | None) -> np.dtype[Any]:
+def _dtype(kind: int, parameters: FlatTable | None) -> np.dtype[Any]:
     """The type of numbers; what Arrow does not know raises ValueError."""
     if parameters is None:
         raise ValueError("a type of numbers without its width")

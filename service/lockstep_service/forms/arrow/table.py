@@ -23,7 +23,7 @@ from lockstep_service.forms.arrow.reader import read_stream
 from lockstep_service.forms.arrow.writer import write_stream
 from lockstep_service.http.responses import Body
 
-TYPE = b"application/vnd.apache.arrow.stream"
+ARROW_TYPE = b"application/vnd.apache.arrow.stream"
 
 
 def read_columns(body: Body, manifest: Manifest) -> FeatureArray:

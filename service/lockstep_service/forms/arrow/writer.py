@@ -19,7 +19,7 @@ ALIGNMENT = 8
 KEPT_SCHEMAS = 64
 
 
-class Field(NamedTuple):
+class AnswerField(NamedTuple):
     """A column of the stream.
 
     Attributes:
@@ -46,7 +46,7 @@ def write_stream(names: Sequence[str], columns: Sequence[NDArray[Any]]) -> bytes
     at = 0
     for name, column in zip(names, columns, strict=True):
         kind = "U" if column.dtype.kind == "O" else column.dtype.kind
-        fields.append(Field(name, kind, column.dtype.itemsize if kind in "fiu" else 0))
+        fields.append(AnswerField(name, kind, column.dtype.itemsize if kind in "fiu" else 0))
         for buffer in (b"", *_buffers(column)):  # no bits of missing values: none is missing
             places.append((at, len(buffer)))
             parts.append(_padded(buffer))
@@ -72,7 +72,7 @@ def _padded(data: bytes) -> bytes:
 
 
 @lru_cache(maxsize=KEPT_SCHEMAS)
-def _schema_message(fields: tuple[Field, ...]) -> bytes:
+def _schema_message(fields: tuple[AnswerField, ...]) -> bytes:
     """The message that tells the columns; a network's answers all begin with the same one."""
     builder = flatbuffers.Builder(1024)
     offsets = [_field(builder, field) for field in fields]
@@ -85,7 +85,7 @@ def _schema_message(fields: tuple[Field, ...]) -> bytes:
     return _message(builder, SCHEMA, builder.EndObject(), 0)
 
 
-def _field(builder: Any, field: Field) -> int:
+def _field(builder: Any, field: AnswerField) -> int:
     name = builder.CreateString(field.name)
     builder.StartVector(4, 0, 4)
     children = builder.EndVector()
@@ -102,7 +102,7 @@ def _field(builder: Any, field: Field) -> int:
     return offset
 
 
-def _type(field: Field) -> tuple[int, Callable[[Any], object]]:
+def _type(field: AnswerField) -> tuple[int, Callable[[Any], object]]:
     """The type's place in Arrow's union of types, and what writes its parameters."""
     match field.kind:
         case "f":
