@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from lockstep.artifact.folder import Artifact
+from lockstep.proof.audit.finding import AuditReport
 from lockstep.proof.certificate import Certificate
 from lockstep.proof.claims import Claim, claims
-from lockstep.proof.finding import AuditReport
 
 _STYLES = {"holds": "green", "measured only": "yellow", "does not hold": "bold red"}
 _VERDICTS = {"clean": "green", "undecided": "yellow", "training": "bold red"}

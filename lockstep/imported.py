@@ -24,7 +24,7 @@ from lockstep.errors import (
     RowMixing,
     Unservable,
 )
-from lockstep.proof.audit_onnx import audit_onnx, read_onnx
+from lockstep.proof.audit.onnx import audit_onnx, read_onnx
 from lockstep.proof.certificate import Certificate, versions
 from lockstep.proof.claims import claims
 from lockstep.proof.prove import refused_by_audit, refused_by_rows

@@ -34,7 +34,7 @@ from torch import nn
 
 from lockstep.engine.onnx import ERRORS, open_model
 from lockstep.engine.torchscript import load_module
-from lockstep.proof.audit_torchscript import audit_torchscript
+from lockstep.proof.audit.torchscript import audit_torchscript
 from lockstep_service.connection import trial
 from lockstep_service.process.ending import Stopped, stop_on_signals
 from lockstep_service.process.server import Server, configure
@@ -52,7 +52,7 @@ DOCUMENTED = {"_replace", "_asdict", "_fields", "_make", "_exit"}  # of a namedt
 PRIVATE = {
     "lockstep/engine/onnx.py": {"_model_bytes"},
     "service/lockstep_service/connection/connection.py": {"_unset_keepalive_if_required"},
-    "lockstep/proof/audit_torchscript.py": {
+    "lockstep/proof/audit/torchscript.py": {
         "torch._C",
         "_C",
         "_c",

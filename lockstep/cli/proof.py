@@ -78,7 +78,7 @@ def _audit(file: Path, *, exact: bool, unconfined: bool, quiet: bool) -> tuple[d
 
 
 def _exactness(file: Path, data: bytes) -> Exactness:
-    from lockstep.proof.audit_onnx import read_onnx
+    from lockstep.proof.audit.onnx import read_onnx
     from lockstep.proof.exact import exactness
 
     if file.suffix.lower() != ".onnx":

@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lockstep.artifact.manifest import first_problem
 from lockstep.errors import Unreadable
+from lockstep.proof.audit.finding import AuditReport
 from lockstep.proof.behaviour import BatchInvariance, Determinism
 from lockstep.proof.exact import Exactness
-from lockstep.proof.finding import AuditReport
 from lockstep.proof.parity import Parity
 from lockstep.proof.rows import RowVerdict
 

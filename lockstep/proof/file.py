@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lockstep.errors import NotFound, Unreadable
-from lockstep.proof.finding import AuditReport
+from lockstep.proof.audit.finding import AuditReport
 
 SUFFIXES = (".onnx", ".ts", ".pt", ".pth")
 

@@ -16,7 +16,7 @@ from lockstep.artifact.manifest import Manifest
 from lockstep.engine.engine import MODEL_FILES, Engine, EngineName, Rows, open_engine
 from lockstep.engine.tile import TiledEngine
 from lockstep.errors import Disproved, ParityBroken, RowMixing, Unreadable, Unrepeatable
-from lockstep.proof.audit_onnx import audit_onnx, read_onnx
+from lockstep.proof.audit.onnx import audit_onnx, read_onnx
 from lockstep.proof.behaviour import (
     BatchInvariance,
     Determinism,

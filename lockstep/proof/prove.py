@@ -20,7 +20,8 @@ from lockstep.errors import (
     Unreadable,
     Unrepeatable,
 )
-from lockstep.proof.audit_onnx import audit_onnx, read_onnx
+from lockstep.proof.audit.finding import AuditReport
+from lockstep.proof.audit.onnx import audit_onnx, read_onnx
 from lockstep.proof.behaviour import (
     BatchInvariance,
     check_batch_invariance,
@@ -29,7 +30,6 @@ from lockstep.proof.behaviour import (
 )
 from lockstep.proof.certificate import Certificate, EngineProof, this_machine
 from lockstep.proof.exact import Exactness, exactness
-from lockstep.proof.finding import AuditReport
 from lockstep.proof.parity import Parity, compare
 from lockstep.proof.rows import RowVerdict, row_independence
 
@@ -117,7 +117,7 @@ def audit_file(file: str, data: bytes) -> AuditReport:
         return audit_onnx(read_onnx(data, source=file))
     try:
         from lockstep.engine.torchscript import load_module  # noqa: PLC0415 - torch on demand
-        from lockstep.proof.audit_torchscript import audit_torchscript  # noqa: PLC0415 - the same
+        from lockstep.proof.audit.torchscript import audit_torchscript  # noqa: PLC0415 - the same
     except ModuleNotFoundError as error:
         raise torch_missing(file) from error
     try:

@@ -12,9 +12,9 @@ from typing import BinaryIO
 from pydantic import ValidationError
 
 from lockstep.errors import Unreadable, printable
+from lockstep.proof.audit.finding import AuditReport
 from lockstep.proof.confined.confinement import Limits, confinable
 from lockstep.proof.confined.reader import Answer
-from lockstep.proof.finding import AuditReport
 from lockstep.proof.prove import torch_missing
 
 START_S = 120  # to import torch, from a cold disk

@@ -11,8 +11,8 @@ import os
 from pydantic import BaseModel, ConfigDict, Field
 
 from lockstep.errors import Unreadable
+from lockstep.proof.audit.finding import AuditReport
 from lockstep.proof.confined.confinement import Limits, confine
-from lockstep.proof.finding import AuditReport
 
 LONGEST_SENTENCE = 1000
 
@@ -36,7 +36,7 @@ def main(*limits: int) -> None:
     output = os.dup(1)
     os.dup2(2, 1)
     from lockstep.engine.torchscript import load_module  # noqa: PLC0415 - beside it, who starts it
-    from lockstep.proof.audit_torchscript import audit_torchscript  # noqa: PLC0415 - has no torch
+    from lockstep.proof.audit.torchscript import audit_torchscript  # noqa: PLC0415 - has no torch
 
     bounds = Limits(*limits)
     confine(bounds)

@@ -94,7 +94,7 @@ def exactness(model: onnx.ModelProto) -> Exactness:
     """Decide whether a graph is exact by construction.
 
     Args:
-        model: a valid model, as `lockstep.proof.audit_onnx.read_onnx` reads one.
+        model: a valid model, as `lockstep.proof.audit.onnx.read_onnx` reads one.
     """
     for verdict in row_independence(model):
         if verdict.verdict != "independent":

@@ -1,9 +1,9 @@
 import pytest
 
+from lockstep.proof.audit.finding import AuditReport, Finding
 from lockstep.proof.behaviour import BatchInvariance, Determinism
 from lockstep.proof.certificate import Certificate, EngineProof, this_machine
 from lockstep.proof.claims import claims
-from lockstep.proof.finding import AuditReport, Finding
 from lockstep.proof.parity import Parity
 from lockstep.proof.rows import RowVerdict
 

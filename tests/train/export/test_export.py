@@ -14,7 +14,7 @@ from lockstep.artifact.golden import Golden
 from lockstep.engine.engine import MODEL_FILES, open_engine
 from lockstep.engine.torchscript import freeze
 from lockstep.errors import AlreadyExists, InvalidSetting, ParityBroken
-from lockstep.proof.audit_onnx import audit_onnx
+from lockstep.proof.audit.onnx import audit_onnx
 from lockstep.proof.verify import verify
 from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.data.sources.built_in import built_in

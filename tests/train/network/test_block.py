@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lockstep.engine.torchscript import freeze, load_module
-from lockstep.proof.audit_torchscript import audit_torchscript
+from lockstep.proof.audit.torchscript import audit_torchscript
 from lockstep_train.export.onnx_file import to_onnx
 from lockstep_train.network.block import Block
 from lockstep_train.network.dropout import Dropout

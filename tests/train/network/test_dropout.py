@@ -10,8 +10,8 @@ from torch import nn
 
 from lockstep.engine.torchscript import freeze, load_module
 from lockstep.errors import InvalidSetting
-from lockstep.proof.audit_onnx import audit_onnx
-from lockstep.proof.audit_torchscript import audit_torchscript
+from lockstep.proof.audit.onnx import audit_onnx
+from lockstep.proof.audit.torchscript import audit_torchscript
 from lockstep_train.export.onnx_file import to_onnx
 from lockstep_train.network.dropout import CHANCES, Dropout
 from lockstep_train.network.order import check_order

@@ -8,8 +8,8 @@ import torch
 from lockstep.artifact.manifest import Tensor
 from lockstep.engine import onnx as onnx_engine
 from lockstep.engine import torchscript
-from lockstep.proof.audit_onnx import audit_onnx
-from lockstep.proof.audit_torchscript import audit_torchscript
+from lockstep.proof.audit.onnx import audit_onnx
+from lockstep.proof.audit.torchscript import audit_torchscript
 from lockstep.proof.behaviour import check_batch_invariance
 from lockstep.proof.parity import compare
 from lockstep.proof.rows import row_independence

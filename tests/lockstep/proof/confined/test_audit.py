@@ -6,7 +6,7 @@ from corpus import case
 from hostile import hostile
 from lockstep.engine.torchscript import load_module
 from lockstep.errors import EngineUnavailable, Unreadable
-from lockstep.proof.audit_torchscript import audit_torchscript
+from lockstep.proof.audit.torchscript import audit_torchscript
 from lockstep.proof.confined import audit as confined
 from lockstep.proof.confined.audit import ample, audit_confined
 from lockstep.proof.confined.confinement import confinable

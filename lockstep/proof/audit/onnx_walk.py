@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto
 
 from lockstep.errors import Unreadable
-from lockstep.proof.finding import Defect, Finding
-from lockstep.proof.onnx_mode import EXPORT_AGAIN, Site, judge
-from lockstep.proof.onnx_value import ABSENT, CARRIED, COMPUTED, Value, fold, value_of
+from lockstep.proof.audit.finding import Defect, Finding
+from lockstep.proof.audit.onnx_mode import EXPORT_AGAIN, Site, judge
+from lockstep.proof.audit.onnx_value import ABSENT, CARRIED, COMPUTED, Value, fold, value_of
 
 # A small file can spell endless work: functions that call functions, several times each.
 NODES_READ_LIMIT = 1_000_000

@@ -10,8 +10,8 @@ from google.protobuf.message import DecodeError, Message  # type: ignore[import-
 from onnx import ModelProto, TensorProto
 
 from lockstep.errors import Unreadable
-from lockstep.proof.finding import AuditReport
-from lockstep.proof.onnx_walk import Walk
+from lockstep.proof.audit.finding import AuditReport
+from lockstep.proof.audit.onnx_walk import Walk
 
 
 def audit_onnx(model: ModelProto) -> AuditReport:

@@ -18,9 +18,9 @@ from typing import Any, Final
 import torch
 from torch._C import Block, Graph, Node, parse_schema
 
-from lockstep.proof.finding import AuditReport, Defect, Finding
-from lockstep.proof.torchscript_mode import Operator, guard, judge
-from lockstep.proof.torchscript_value import NONE, Value, fold, join
+from lockstep.proof.audit.finding import AuditReport, Defect, Finding
+from lockstep.proof.audit.torchscript_mode import Operator, guard, judge
+from lockstep.proof.audit.torchscript_value import NONE, Value, fold, join
 
 # What is still a call after inlining leads to code that only the running program knows.
 _CALLS = frozenset({"prim::CallMethod", "prim::CallFunction", "prim::PythonOp"})

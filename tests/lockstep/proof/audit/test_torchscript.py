@@ -22,7 +22,7 @@ from corpus import (
     script,
     trace,
 )
-from lockstep.proof.audit_torchscript import audit_torchscript
+from lockstep.proof.audit.torchscript import audit_torchscript
 
 
 def load(data: bytes):

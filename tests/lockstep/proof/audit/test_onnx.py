@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 from corpus import ONNX_CASES, RUNS, Case, case, sample_rows
 from lockstep.errors import Unreadable
 from lockstep.proof import onnx_walk
-from lockstep.proof.audit_onnx import audit_onnx, read_onnx
+from lockstep.proof.audit.onnx import audit_onnx, read_onnx
 from planting import (
     HIDDEN,
     NESTING_NAMES,
@@ -306,7 +306,7 @@ def test_a_changed_byte_is_read_or_refused_but_never_a_crash(data):
 
 def test_reading_needs_neither_torch_nor_onnxruntime():
     program = (
-        "import sys, lockstep.proof.audit_onnx;print({'torch', 'onnxruntime'} & set(sys.modules))"
+        "import sys, lockstep.proof.audit.onnx;print({'torch', 'onnxruntime'} & set(sys.modules))"
     )
     answer = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from lockstep.proof.finding import Defect
-from lockstep.proof.torchscript_value import NONE, Value
+from lockstep.proof.audit.finding import Defect
+from lockstep.proof.audit.torchscript_value import NONE, Value
 
 EXPORT_AGAIN: Final = (
     "Call model.eval() before torch.jit.trace or torch.jit.script, pass training=self.training in "

@@ -13,8 +13,8 @@ from typing import Final
 
 from onnx import AttributeProto, NodeProto
 
-from lockstep.proof.finding import Defect
-from lockstep.proof.onnx_value import ABSENT, Value
+from lockstep.proof.audit.finding import Defect
+from lockstep.proof.audit.onnx_value import ABSENT, Value
 
 EXPORT_AGAIN: Final = (
     "Export the network again after model.eval(), with training=self.training in every call of "
