@@ -343,4 +343,21 @@ def planted(fragment: Nodes, nestings: Sequence[str], opset: int = 18) -> bytes:
     return model_with(fragment, around).SerializeToString()
 
 
+def doubling_functions(levels: int, opset: int = 18) -> ModelProto:
+    """Each function calls the next one twice: 2^levels nodes when spelled out."""
+    opsets = [helper.make_opsetid("", opset), helper.make_opsetid("local", 1)]
+    functions = []
+    for level in range(levels):
+        callee, domain = (f"F{level + 1}", "local") if level + 1 < levels else ("Relu", "")
+        nodes = [
+            helper.make_node(callee, ["a"], ["m"], domain=domain),
+            helper.make_node(callee, ["m"], ["b"], domain=domain),
+        ]
+        functions.append(helper.make_function("local", f"F{level}", ["a"], ["b"], nodes, opsets))
+    return model_with(
+        lambda x, y, _: [helper.make_node("F0", [x], [y], domain="local")],
+        Around(functions=functions, domains={"local": 1}),
+    )
+
+
 NESTING_NAMES = tuple(_NESTINGS)

@@ -10,8 +10,10 @@ from google.protobuf.message import DecodeError, Message  # type: ignore[import-
 from onnx import ModelProto, TensorProto
 
 from lockstep.errors import Unreadable
-from lockstep.proof.audit.finding import AuditReport
-from lockstep.proof.audit.onnx_walk import Walk
+from lockstep.proof.audit.finding import AuditReport, Defect
+from lockstep.proof.audit.onnx_mode import EXPORT_AGAIN
+from lockstep.proof.audit.onnx_reader import ModeReader
+from lockstep.proof.graph.traversal import Traversal
 
 
 def audit_onnx(model: ModelProto) -> AuditReport:
@@ -28,9 +30,16 @@ def audit_onnx(model: ModelProto) -> AuditReport:
         Unreadable: it nests too deeply (a function that calls itself does), or its functions spell
             out to too many nodes.
     """
-    walk = Walk(model)
-    walk.read_model(model)
-    return AuditReport(format="onnx", operators=walk.operators, findings=tuple(walk.findings))
+    reader = ModeReader()
+    if model.training_info:
+        problem = "the file holds a training algorithm beside its graph"
+        defect = Defect("training", problem, EXPORT_AGAIN)
+        reader.findings.append(defect.at("training_info", "TrainingInfoProto"))
+    traversal = Traversal(model, reader)
+    traversal.outputs()
+    return AuditReport(
+        format="onnx", operators=traversal.operators, findings=tuple(reader.findings)
+    )
 
 
 def read_onnx(data: bytes, *, source: str) -> ModelProto:

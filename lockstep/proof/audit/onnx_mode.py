@@ -7,14 +7,14 @@ BatchNormalization (1 to 15), onnxruntime's ``ContribOperators.md`` for its own 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Final
 
-from onnx import AttributeProto, NodeProto
-
 from lockstep.proof.audit.finding import Defect
-from lockstep.proof.audit.onnx_value import ABSENT, Value
+from lockstep.proof.audit.onnx_provenance import Provenance
+from lockstep.proof.graph.site import Site
+
+_Site = Site[Provenance]
 
 EXPORT_AGAIN: Final = (
     "Export the network again after model.eval(), with training=self.training in every call of "
@@ -30,34 +30,7 @@ REMOVE_CHANCE: Final = (
 )
 
 
-@dataclass(frozen=True)
-class Site:
-    """One node where it stands, with what is known of everything that enters it.
-
-    Attributes:
-        node: the node.
-        domain: its domain, the default one as the empty string.
-        version: version of that domain's operator set, as the graph or function imports it.
-        attributes: its attributes by name, those that a function's call binds included.
-        inputs: one value for each of its inputs.
-    """
-
-    node: NodeProto
-    domain: str
-    version: int
-    attributes: Mapping[str, AttributeProto]
-    inputs: Sequence[Value]
-
-    def input(self, index: int) -> Value:
-        """The input of that index; ``ABSENT`` past the last."""
-        return self.inputs[index] if index < len(self.inputs) else ABSENT
-
-    def switched_on(self, attribute: str) -> bool:
-        """Whether an integer attribute, 0 by default, is set."""
-        return attribute in self.attributes and self.attributes[attribute].i != 0
-
-
-def judge(site: Site) -> Defect | None:
+def judge(site: _Site) -> Defect | None:
     """What is wrong with the mode of a node, if anything is."""
     if site.domain in _TRAINING_DOMAINS:
         return Defect("training", "it is an operator of training", EXPORT_AGAIN)
@@ -67,7 +40,12 @@ def judge(site: Site) -> Defect | None:
     return None if site.domain in _KNOWN_DOMAINS else _judge_name(site)
 
 
-def _judge_dropout(site: Site) -> Defect | None:
+def _switched_on(site: _Site, attribute: str) -> bool:
+    """Whether an integer attribute, 0 by default, is set."""
+    return attribute in site.attributes and site.attributes[attribute].i != 0
+
+
+def _judge_dropout(site: _Site) -> Defect | None:
     """Opset 12 brought the input ``training_mode``; from 7 to 11 there is inference only.
 
     A ratio of 0 changes nothing: the node drops no value today, but it says that the network was
@@ -78,11 +56,11 @@ def _judge_dropout(site: Site) -> Defect | None:
     return None if site.version >= 7 else _judge_is_test(site)
 
 
-def _judge_batch_normalization(site: Site) -> Defect | None:
+def _judge_batch_normalization(site: _Site) -> Defect | None:
     """From opset 14 ``training_mode`` tells, from 7 to 13 outputs 2 to 5, before ``is_test``."""
     batch = "so it normalises every row with the mean and variance of its batch"
     if site.version >= 14:
-        if site.switched_on("training_mode"):
+        if _switched_on(site, "training_mode"):
             return Defect("training", f"its training_mode is 1, {batch}", EXPORT_AGAIN)
     elif site.version >= 7:
         if any(site.node.output[1:]):
@@ -95,7 +73,7 @@ def _judge_batch_normalization(site: Site) -> Defect | None:
     return _judge_statistics(site)
 
 
-def _judge_statistics(site: Site) -> Defect | None:
+def _judge_statistics(site: _Site) -> Defect | None:
     """Inference mode is worth its name only with a mean and variance that the file itself holds."""
     for name, value in (("mean", site.input(3)), ("variance", site.input(4))):
         if value.source == "computed":
@@ -107,14 +85,14 @@ def _judge_statistics(site: Site) -> Defect | None:
     return None
 
 
-def _judge_is_test(site: Site) -> Defect | None:
-    if site.switched_on("is_test"):
+def _judge_is_test(site: _Site) -> Defect | None:
+    if _switched_on(site, "is_test"):
         return None
     problem = f"its is_test is not 1, which means training in opset {site.version}"
     return Defect("training", problem, EXPORT_AGAIN)
 
 
-def _judge_flag(site: Site, index: int) -> Defect | None:
+def _judge_flag(site: _Site, index: int) -> Defect | None:
     value = site.input(index)
     if value.source == "absent":
         return None
@@ -129,16 +107,16 @@ def _judge_flag(site: Site, index: int) -> Defect | None:
     return None
 
 
-def _judge_random(_: Site) -> Defect:
+def _judge_random(_: _Site) -> Defect:
     problem = "it draws random numbers, so the same row gets different answers"
     return Defect("training", problem, REMOVE_CHANCE)
 
 
-def _judge_training_only(_: Site) -> Defect:
+def _judge_training_only(_: _Site) -> Defect:
     return Defect("training", "it exists for training only", EXPORT_AGAIN)
 
 
-def _judge_name(site: Site) -> Defect | None:
+def _judge_name(site: _Site) -> Defect | None:
     """Operators of other domains are no concern of the audit, unless their name says so."""
     named = site.node.op_type
     if named == "ATen" and "operator" in site.attributes:  # torch's way out of ONNX
@@ -149,7 +127,7 @@ def _judge_name(site: Site) -> Defect | None:
     return Defect("undecided", problem, "Replace it by operators of ONNX, and export again.")
 
 
-def _whence(value: Value) -> str:
+def _whence(value: Provenance) -> str:
     if value.source == "input":
         return f"the graph input {value.origin!r}" if value.origin else "a graph input"
     if value.source == "carried":
@@ -166,7 +144,7 @@ _RANDOM = (
     "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli",
     "Multinomial",
 )  # fmt: skip
-_RULES: Mapping[tuple[str, str], Callable[[Site], Defect | None]] = {
+_RULES: Mapping[tuple[str, str], Callable[[_Site], Defect | None]] = {
     ("", "Dropout"): _judge_dropout,
     ("", "BatchNormalization"): _judge_batch_normalization,
     **{("", name): _judge_random for name in _RANDOM},

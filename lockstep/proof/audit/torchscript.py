@@ -20,7 +20,7 @@ from torch._C import Block, Graph, Node, parse_schema
 
 from lockstep.proof.audit.finding import AuditReport, Defect, Finding
 from lockstep.proof.audit.torchscript_mode import Operator, guard, judge
-from lockstep.proof.audit.torchscript_value import NONE, Value, fold, join
+from lockstep.proof.audit.torchscript_value import NONE, JitValue, fold, join
 
 # What is still a call after inlining leads to code that only the running program knows.
 _CALLS = frozenset({"prim::CallMethod", "prim::CallFunction", "prim::PythonOp"})
@@ -41,9 +41,9 @@ def audit_torchscript(module: torch.nn.Module) -> AuditReport:
         The report; ``operators`` counts the nodes that were read, of every method of every module,
         each place of the source once.
     """
-    walk = _Walk()
+    reading = _Reading()
     for _, owner in module.named_modules():
-        walk.written.update(
+        reading.written.update(
             node.s("name")
             for _, graph in _methods(owner)
             for node in _nodes(graph)
@@ -51,9 +51,9 @@ def audit_torchscript(module: torch.nn.Module) -> AuditReport:
         )
     for path, owner in module.named_modules():
         for name, graph in _methods(owner):
-            walk.read_method(path, name, owner, graph)
+            reading.read_method(path, name, owner, graph)
     return AuditReport(
-        format="torchscript", operators=walk.operators, findings=tuple(walk.findings)
+        format="torchscript", operators=reading.operators, findings=tuple(reading.findings)
     )
 
 
@@ -76,10 +76,10 @@ def _nodes(block: Graph | Block) -> Iterator[Node]:
 
 # A module's path, an operator and its place in the source: the same in every graph inlined from it.
 _Place = tuple[str, str, str]
-_Values = dict[str, Value]
+_Known = dict[str, JitValue]
 
 
-class _Walk:
+class _Reading:
     """One reading of a file.
 
     Attributes:
@@ -103,21 +103,21 @@ class _Walk:
         self._owner, self._method = path, f"{path}.{name}" if path else name
         self._seen, self._names = {}, Counter()
         module, *formals = graph.inputs()
-        argument = Value(origin=f"an argument of {self._method}")
+        argument = JitValue(origin=f"an argument of {self._method}")
         values = {formal.debugName(): argument for formal in formals}
-        values[module.debugName()] = Value(known=True, payload=owner, fixed=True, origin=path)
+        values[module.debugName()] = JitValue(known=True, payload=owner, fixed=True, origin=path)
         self._read_block(graph, values, guarded=False)
         for place, problems in self._seen.items():
             self._problems.setdefault(place, set()).update(problems)
 
-    def _read_block(self, block: Graph | Block, values: _Values, *, guarded: bool) -> list[Value]:
+    def _read_block(self, block: Graph | Block, values: _Known, *, guarded: bool) -> list[JitValue]:
         for node in block.nodes():
             results = self._read_node(node, values, guarded=guarded)
             for output, result in zip(node.outputs(), results, strict=True):
                 values[output.debugName()] = result
         return [values[output.debugName()] for output in block.outputs()]
 
-    def _read_node(self, node: Node, values: _Values, *, guarded: bool) -> list[Value]:
+    def _read_node(self, node: Node, values: _Known, *, guarded: bool) -> list[JitValue]:
         """Judge a node and what is inside it; returns one value for each of its outputs."""
         kind = node.kind()
         inputs = [values[given.debugName()] for given in node.inputs()]
@@ -129,7 +129,7 @@ class _Walk:
         defect = _UNREADABLE if kind in _CALLS else judge(Operator(kind, arguments, random=random))
         self._judge(node, guard(defect) if defect and guarded else defect)
         for block in node.blocks():
-            carried = Value(origin="a variable of a loop")
+            carried = JitValue(origin="a variable of a loop")
             values |= {formal.debugName(): carried for formal in block.inputs()}
             self._read_block(block, values, guarded=guarded)
         if node.hasAttribute("Subgraph"):
@@ -144,41 +144,43 @@ class _Walk:
         return [result, *others][: node.outputsSize()]
 
     def _read_if(
-        self, node: Node, condition: Value, values: _Values, *, guarded: bool
-    ) -> list[Value]:
+        self, node: Node, condition: JitValue, values: _Known, *, guarded: bool
+    ) -> list[JitValue]:
         """Read both branches; the one that only ``train()`` would choose is guarded by it.
 
         A branch that a constant rules out is left alone: every ``nn.Dropout`` carries one, for
         ``inplace``.
         """
         then, otherwise = node.blocks()
-        outputs: list[list[Value]] = []
+        outputs: list[list[JitValue]] = []
         for branch, block in ((True, then), (False, otherwise)):
             taken = not condition.known or bool(condition.payload) == branch
             if taken or condition.switchable:
                 outputs.append(self._read_block(block, values, guarded=guarded or not taken))
             else:
-                outputs.append([Value()] * node.outputsSize())
+                outputs.append([JitValue()] * node.outputsSize())
         return join(condition, *outputs)
 
-    def _read_subgraph(self, node: Node, inputs: list[Value], *, guarded: bool) -> list[Value]:
+    def _read_subgraph(
+        self, node: Node, inputs: list[JitValue], *, guarded: bool
+    ) -> list[JitValue]:
         """Read what a fork or a fused group holds; its calls have not been inlined yet."""
         graph = node.g("Subgraph").copy()
         torch._C._jit_pass_inline(graph)  # noqa: SLF001 - there is no public name
         formals = [formal.debugName() for formal in graph.inputs()]
         self._read_block(graph, dict(zip(formals, inputs, strict=True)), guarded=guarded)
-        return [Value()] * node.outputsSize()
+        return [JitValue()] * node.outputsSize()
 
-    def _attribute(self, node: Node, owner: Value) -> Value:
+    def _attribute(self, node: Node, owner: JitValue) -> JitValue:
         name = node.s("name")
         if name in self.written or not owner.known or not hasattr(owner.payload, name):
-            return Value(origin=f"an attribute {name!r} that the code sets")
+            return JitValue(origin=f"an attribute {name!r} that the code sets")
         payload = getattr(owner.payload, name)
         if isinstance(payload, torch.nn.Module):
             path = f"{owner.origin}.{name}".lstrip(".")
-            return Value(known=True, payload=payload, fixed=True, origin=path)
+            return JitValue(known=True, payload=payload, fixed=True, origin=path)
         where = f"{owner.origin}.{name}".lstrip(".")
-        return Value(
+        return JitValue(
             known=True,
             payload=payload,
             fixed=True,
@@ -223,15 +225,15 @@ def _argument_names(schema: str) -> tuple[str, ...]:
     return tuple(argument.name for argument in parse_schema(schema).arguments)
 
 
-def _constant(node: Node) -> Value:
+def _constant(node: Node) -> JitValue:
     if node.mustBeNone():
         return NONE
     known = node.hasAttribute("value")
     payload = node.output().toIValue() if known else None
-    return Value(known=known, payload=payload, fixed=True, origin="a constant")
+    return JitValue(known=known, payload=payload, fixed=True, origin="a constant")
 
 
-def _scalar(value: Value) -> Value:
+def _scalar(value: JitValue) -> JitValue:
     """The value itself, or the element of a tensor that holds one."""
     if isinstance(value.payload, torch.Tensor) and value.payload.numel() == 1:
         return replace(value, payload=value.payload.item())

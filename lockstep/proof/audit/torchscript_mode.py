@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lockstep.proof.audit.finding import Defect
-from lockstep.proof.audit.torchscript_value import NONE, Value
+from lockstep.proof.audit.torchscript_value import NONE, JitValue
 
 EXPORT_AGAIN: Final = (
     "Call model.eval() before torch.jit.trace or torch.jit.script, pass training=self.training in "
@@ -42,7 +42,7 @@ class Operator:
     """
 
     name: str
-    arguments: Mapping[str, Value]
+    arguments: Mapping[str, JitValue]
     random: bool
 
 
@@ -71,7 +71,7 @@ def guard(defect: Defect) -> Defect:
     return Defect("undecided", problem, FREEZE)
 
 
-def _judge_flag(flag: Value, consequence: str) -> Defect | None:
+def _judge_flag(flag: JitValue, consequence: str) -> Defect | None:
     if not flag.known:
         return Defect("undecided", f"its training flag is {flag.origin}", MAKE_CONSTANT)
     if flag.payload:
@@ -82,14 +82,14 @@ def _judge_flag(flag: Value, consequence: str) -> Defect | None:
     return None
 
 
-def _judge_flagged(arguments: Mapping[str, Value]) -> Defect | None:
+def _judge_flagged(arguments: Mapping[str, JitValue]) -> Defect | None:
     if "dropout" in arguments and _is_zero(arguments["dropout"]):
         return None  # recurrent layers use the flag for nothing but this dropout
     flag = arguments["train"] if "train" in arguments else arguments["training"]
     return _judge_flag(flag, "so it drops or draws values at random")
 
 
-def _judge_batch_norm(arguments: Mapping[str, Value]) -> Defect | None:
+def _judge_batch_norm(arguments: Mapping[str, JitValue]) -> Defect | None:
     """A flag, and statistics that the file holds: without them every batch gives its own."""
     for name in ("running_mean", "running_var"):
         statistic = arguments.get(name, NONE)
@@ -103,7 +103,7 @@ def _judge_batch_norm(arguments: Mapping[str, Value]) -> Defect | None:
     return _judge_flag(arguments["training"], f"so it takes {_BATCH}")
 
 
-def _judge_instance_norm(arguments: Mapping[str, Value]) -> Defect | None:
+def _judge_instance_norm(arguments: Mapping[str, JitValue]) -> Defect | None:
     """Statistics of the row itself are its nature; updating running ones from rows is training."""
     running_mean = arguments["running_mean"]
     if running_mean.known and running_mean.payload is None:
@@ -111,7 +111,7 @@ def _judge_instance_norm(arguments: Mapping[str, Value]) -> Defect | None:
     return _judge_flag(arguments["use_input_stats"], "so it updates its running statistics")
 
 
-def _judge_probability(probability: Value) -> Defect | None:
+def _judge_probability(probability: JitValue) -> Defect | None:
     if not probability.known:
         problem = f"its dropout probability is {probability.origin}"
         return Defect("undecided", problem, "Make the probability a constant 0, and export again.")
@@ -135,7 +135,7 @@ def _judge_chance(operator: Operator) -> Defect | None:
     return Defect("undecided", problem, "Replace it by operators of torch, and export again.")
 
 
-def _is_zero(value: Value) -> bool:
+def _is_zero(value: JitValue) -> bool:
     return value.known and isinstance(value.payload, int | float) and value.payload == 0
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 
 @dataclass(frozen=True, eq=False)
-class Value:
+class JitValue:
     """What is known of one value before anything runs.
 
     Attributes:
@@ -28,7 +28,7 @@ class Value:
     origin: str = "computed while the network runs"
 
 
-NONE: Final = Value(known=True, fixed=True)
+NONE: Final = JitValue(known=True, fixed=True)
 
 _FOLDS: Mapping[str, Callable[..., object]] = {
     "aten::Bool": bool,
@@ -47,7 +47,7 @@ _FOLDS: Mapping[str, Callable[..., object]] = {
 }
 
 
-def fold(kind: str, inputs: Sequence[Value], *, closed: bool) -> Value:
+def fold(kind: str, inputs: Sequence[JitValue], *, closed: bool) -> JitValue:
     """What an operator makes of values that are known.
 
     Args:
@@ -58,7 +58,7 @@ def fold(kind: str, inputs: Sequence[Value], *, closed: bool) -> Value:
     Returns:
         The value of its first output; operators that are not followed give one that is not known.
     """
-    unknown = Value(
+    unknown = JitValue(
         fixed=closed and all(value.fixed for value in inputs),
         switchable=any(value.switchable for value in inputs),
     )
@@ -76,7 +76,9 @@ def fold(kind: str, inputs: Sequence[Value], *, closed: bool) -> Value:
     return replace(unknown, known=True, payload=_FOLDS[kind](*payloads), origin=origin)
 
 
-def join(condition: Value, then: Sequence[Value], otherwise: Sequence[Value]) -> list[Value]:
+def join(
+    condition: JitValue, then: Sequence[JitValue], otherwise: Sequence[JitValue]
+) -> list[JitValue]:
     """The outputs of a branch: those of the side that is taken, or what both sides agree on."""
     if condition.known:
         taken = then if condition.payload else otherwise
@@ -89,12 +91,12 @@ def join(condition: Value, then: Sequence[Value], otherwise: Sequence[Value]) ->
     return [_agreed(left, right, condition) for left, right in zip(then, otherwise, strict=True)]
 
 
-def _agreed(left: Value, right: Value, condition: Value) -> Value:
+def _agreed(left: JitValue, right: JitValue, condition: JitValue) -> JitValue:
     switchable = left.switchable or right.switchable or condition.switchable
     fixed = left.fixed and right.fixed and condition.fixed
     if left.known and right.known and _same(left.payload, right.payload):
         return replace(left, switchable=switchable, fixed=fixed)
-    return Value(fixed=fixed, switchable=switchable)
+    return JitValue(fixed=fixed, switchable=switchable)
 
 
 def _same(left: object, right: object) -> bool:

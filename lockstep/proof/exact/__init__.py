@@ -3,9 +3,10 @@
 A number that is computed by single operations of IEEE 754 is the same on every processor. A sum of
 many numbers is not, because nobody fixes the order in which it is taken; unless no partial sum in
 any order rounds, and that can be read off the file: where all terms lie on one grid ``2^g`` and
-their sizes together stay below ``2^(53 + g)``, every partial sum is a float64. The walk notes for
-each tensor its bounds, its grid, and what may differ between processors (NaN, the sign of a zero, a
-product that fused arithmetic would not round), and breaks at the first node that has no rule.
+their sizes together stay below ``2^(53 + g)``, every partial sum is a float64. The reader notes
+for each tensor its bounds, its grid, and what may differ between processors (NaN, the sign of a
+zero, a product that fused arithmetic would not round), and breaks at the first node that has no
+rule.
 
 The method is abstract interpretation by intervals (Cousot and Cousot, 1977). It is sound for every
 row of any bits, and trusts nothing but the file. That rows do not meet is the business of
@@ -19,8 +20,9 @@ from typing import Literal
 import onnx
 from pydantic import BaseModel, ConfigDict
 
-from lockstep.proof.exact.site import Accumulation
-from lockstep.proof.exact.walk import ROUNDED_ONCE, BrokenAt, Walk
+from lockstep.proof.exact.operation import Accumulation
+from lockstep.proof.exact.reader import BrokenAt, ExactReader, follow
+from lockstep.proof.exact.table import ROUNDED_ONCE
 from lockstep.proof.rows import row_independence
 
 __all__ = ["Exactness", "exactness"]
@@ -104,14 +106,14 @@ def exactness(model: onnx.ModelProto) -> Exactness:
                 operator=verdict.operator,
                 reason=f"Its rows are not known to stay apart: {verdict.reason}",
             )
-    walk = Walk(model)
+    reader = ExactReader()
     try:
-        walk.follow()
+        follow(model, reader)
     except BrokenAt as broken:
         where = "" if broken.unit is None else f", unit {broken.unit}"
         return Exactness(
             verdict="broken",
-            sums=tuple(map(_sum, walk.accumulations)),
+            sums=tuple(map(_sum, reader.accumulations)),
             node=broken.node,
             operator=broken.operator,
             unit=broken.unit,
@@ -119,8 +121,8 @@ def exactness(model: onnx.ModelProto) -> Exactness:
         )
     return Exactness(
         verdict="exact",
-        sums=tuple(map(_sum, walk.accumulations)),
-        rounds_once=tuple(sorted(walk.operators & ROUNDED_ONCE.keys())),
+        sums=tuple(map(_sum, reader.accumulations)),
+        rounds_once=tuple(sorted(reader.operators & ROUNDED_ONCE.keys())),
         reason="No partial sum rounds, and every other operation is exact or correctly rounded.",
     )
 

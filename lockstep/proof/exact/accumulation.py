@@ -5,30 +5,32 @@ from __future__ import annotations
 import numpy as np
 
 from lockstep.proof.exact.arithmetic import same_type
+from lockstep.proof.exact.interval import FINEST, Array, Broken, Interval, grid_of, limit, room
 from lockstep.proof.exact.layout import moved
-from lockstep.proof.exact.site import Accumulation, Site
-from lockstep.proof.exact.value import FINEST, Array, Broken, Value, grid_of, limit, room
+from lockstep.proof.exact.operation import Accumulation, Operation
 
 
-def matrix_product(site: Site) -> Value:
+def matrix_product(operation: Operation) -> Interval:
     """``MatMul`` of a batch and a constant, in either order."""
-    left, right = site.operands(2)
-    return _product(site, left, right, None)
+    left, right = operation.operands(2)
+    return _product(operation, left, right, None)
 
 
-def gemm(site: Site) -> Value:
+def gemm(operation: Operation) -> Interval:
     """``Gemm`` of a batch and a constant, in either order, with no factors of its own."""
-    if site.attribute("alpha", 1.0) != 1.0 or site.attribute("beta", 1.0) != 1.0:
+    if operation.attribute("alpha", 1.0) != 1.0 or operation.attribute("beta", 1.0) != 1.0:
         raise Broken("its alpha or beta is not 1")
-    left, right = site.value(0), site.value(1)
+    left, right = operation.value(0), operation.value(1)
     if left is None or right is None:
         raise Broken("it has no rows or no weight")
-    left = moved(left, np.transpose) if site.attribute("transA", 0) else left
-    right = moved(right, np.transpose) if site.attribute("transB", 0) else right
-    return _product(site, left, right, site.value(2))
+    left = moved(left, np.transpose) if operation.attribute("transA", 0) else left
+    right = moved(right, np.transpose) if operation.attribute("transB", 0) else right
+    return _product(operation, left, right, operation.value(2))
 
 
-def _product(site: Site, left: Value, right: Value, bias: Value | None) -> Value:
+def _product(
+    operation: Operation, left: Interval, right: Interval, bias: Interval | None
+) -> Interval:
     same_type(left, right, *([] if bias is None else [bias]))
     rows, weight = (right, left) if left.constant else (left, right)
     if not weight.constant or not (bias is None or bias.constant):
@@ -55,19 +57,19 @@ def _product(site: Site, left: Value, right: Value, bias: Value | None) -> Value
         size = size + np.abs(shift)
         grids = np.minimum(grids, _grids(shift))
         low, high = low + shift, high + shift
-    return _summed(site, rows, (low, high), size, np.broadcast_to(grids, size.shape))
+    return _summed(operation, rows, (low, high), size, np.broadcast_to(grids, size.shape))
 
 
-def reduce_sum(site: Site) -> Value:
+def reduce_sum(operation: Operation) -> Interval:
     """``ReduceSum`` over axes that the file names."""
-    value = site.value(0)
-    axes = site.constant(1)
+    value = operation.value(0)
+    axes = operation.constant(1)
     if value is None or axes is None:
         raise Broken("the axes that it sums over must be known")
     if not value.floating:
         raise Broken("it sums whole numbers, which may wrap around")
     _refuse_unbounded(value)
-    keep = bool(site.attribute("keepdims", 1))
+    keep = bool(operation.attribute("keepdims", 1))
     over = tuple(int(axis) for axis in axes)
     if any(axis % value.low.ndim == 0 for axis in over):
         raise Broken("it sums over the rows of the batch")
@@ -75,10 +77,10 @@ def reduce_sum(site: Site) -> Value:
         each.astype(np.float64).sum(axis=over, keepdims=keep)
         for each in (value.low, value.high, value.size)
     )
-    return _summed(site, value, (low, high), size, np.full(size.shape, value.grid))
+    return _summed(operation, value, (low, high), size, np.full(size.shape, value.grid))
 
 
-def _refuse_unbounded(value: Value) -> None:
+def _refuse_unbounded(value: Interval) -> None:
     if not value.finite:
         raise Broken("what enters it has no bound: a clip before it must give one")
     if value.grid is None:
@@ -93,8 +95,8 @@ def _grids(bias: Array) -> Array:
 
 
 def _summed(
-    site: Site, entering: Value, bounds: tuple[Array, Array], size: Array, grids: Array
-) -> Value:
+    operation: Operation, entering: Interval, bounds: tuple[Array, Array], size: Array, grids: Array
+) -> Interval:
     if bool((grids < FINEST[entering.precision]).any()):
         raise Broken(f"its products may be finer than the smallest number of {entering.dtype}")
     spare = room(size, grids, entering.precision)
@@ -106,11 +108,13 @@ def _summed(
             f"the significand of {entering.dtype} has {entering.precision}",
             unit=tightest,
         )
-    site.accumulations.append(
-        Accumulation(site.path, site.operator, len(units), tightest, float(units[tightest]))
+    operation.accumulations.append(
+        Accumulation(
+            operation.path, operation.operator, len(units), tightest, float(units[tightest])
+        )
     )
     low, high = (bound.astype(entering.dtype) for bound in bounds)
-    return Value(
+    return Interval(
         low,
         high,
         grid=int(grids.min()),

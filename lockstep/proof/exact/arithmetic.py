@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lockstep.proof.exact.site import Site
-from lockstep.proof.exact.value import Array, Broken, Value, common_grid, fits
+from lockstep.proof.exact.interval import Array, Broken, Interval, common_grid, fits
+from lockstep.proof.exact.operation import Operation
 
 _LEAST_NORMAL = 2.0**-126
 _LARGEST_WHOLE = 2.0**62
@@ -15,23 +15,23 @@ _LARGEST_WHOLE = 2.0**62
 _FINEST_PRODUCT = -126
 
 
-def add(site: Site) -> Value:
+def add(operation: Operation) -> Interval:
     """``Add``: exact on a common grid with room, else rounded once."""
-    return _sum(*site.operands(2))
+    return _sum(*operation.operands(2))
 
 
-def subtract(site: Site) -> Value:
+def subtract(operation: Operation) -> Interval:
     """``Sub``: as `add`."""
-    left, right = site.operands(2)
+    left, right = operation.operands(2)
     return _sum(left, _negated(right))
 
 
-def negate(site: Site) -> Value:
+def negate(operation: Operation) -> Interval:
     """``Neg``: never rounds."""
-    return _negated(site.operands(1)[0])
+    return _negated(operation.operands(1)[0])
 
 
-def _negated(value: Value) -> Value:
+def _negated(value: Interval) -> Interval:
     return value.settled(
         low=-value.high,
         high=-value.low,
@@ -41,7 +41,7 @@ def _negated(value: Value) -> Value:
     )
 
 
-def _sum(left: Value, right: Value) -> Value:
+def _sum(left: Interval, right: Interval) -> Interval:
     same_type(left, right)
     if left.product or right.product:
         raise Broken(
@@ -74,19 +74,19 @@ def _sum(left: Value, right: Value) -> Value:
     )
 
 
-def _whole(value: Value, size: Array, grid: int) -> bool:
+def _whole(value: Interval, size: Array, grid: int) -> bool:
     if not value.floating:
         return bool((size < _LARGEST_WHOLE).all())
     return fits(size, grid, value.precision)
 
 
-def _in_range(value: Value, size: Array) -> bool:
+def _in_range(value: Interval, size: Array) -> bool:
     return value.floating and bool((size <= np.finfo(value.dtype).max).all())
 
 
-def multiply(site: Site) -> Value:
+def multiply(operation: Operation) -> Interval:
     """``Mul``: exact where the digits of both factors have room, else rounded once."""
-    left, right = site.operands(2)
+    left, right = operation.operands(2)
     same_type(left, right)
     scaled = _is_power_of_two(left) or _is_power_of_two(right)
     accumulated = left.accumulated or right.accumulated
@@ -120,9 +120,9 @@ def multiply(site: Site) -> Value:
     )
 
 
-def divide(site: Site) -> Value:
+def divide(operation: Operation) -> Interval:
     """``Div``: rounded once; the divisor must not be 0."""
-    left, right = site.operands(2)
+    left, right = operation.operands(2)
     same_type(left, right)
     if not left.floating:
         raise Broken("it divides whole numbers, whose quotient operators round in unlike ways")
@@ -135,11 +135,11 @@ def divide(site: Site) -> Value:
     return _made((low, high), nan=left.nan or bool(both.any()), zero=left.zero)
 
 
-def modulo(site: Site) -> Value:
+def modulo(operation: Operation) -> Interval:
     """``Mod`` with ``fmod``: exact; of numbers that are not negative, by a positive constant."""
-    left, right = site.operands(2)
+    left, right = operation.operands(2)
     same_type(left, right)
-    fine = site.attribute("fmod", 0) == 1 and left.finite and bool((left.low >= 0).all())
+    fine = operation.attribute("fmod", 0) == 1 and left.finite and bool((left.low >= 0).all())
     if not fine or not right.constant or not bool((right.low > 0).all()):
         raise Broken("only the remainder of a number from 0 by a positive constant is known")
     grid = common_grid(left.grid, right.grid)
@@ -153,25 +153,25 @@ def modulo(site: Site) -> Value:
     )
 
 
-def root(site: Site) -> Value:
+def root(operation: Operation) -> Interval:
     """``Sqrt``: rounded once; of numbers from 0."""
-    (value,) = site.operands(1)
+    (value,) = operation.operands(1)
     if value.nan or not bool((value.low >= 0).all()):
         raise Broken("it takes the root of a number that may be negative")
     return _made((np.sqrt(value.low), np.sqrt(value.high)), zero=value.zero)
 
 
-def rounded(site: Site) -> Value:
+def rounded(operation: Operation) -> Interval:
     """``Round``, ``Floor``, ``Ceil``: whole numbers, exactly."""
-    (value,) = site.operands(1)
-    function = {"Round": np.rint, "Floor": np.floor, "Ceil": np.ceil}[site.operator]
+    (value,) = operation.operands(1)
+    function = {"Round": np.rint, "Floor": np.floor, "Ceil": np.ceil}[operation.operator]
     low, high = function(value.low), function(value.high)
     return _made((low, high), grid=max(0, value.grid or 0), nan=value.nan, zero=value.zero)
 
 
-def absolute(site: Site) -> Value:
+def absolute(operation: Operation) -> Interval:
     """``Abs``: never rounds, and its zero has one sign."""
-    (value,) = site.operands(1)
+    (value,) = operation.operands(1)
     inside = (value.low <= 0) & (value.high >= 0)
     ends = np.abs(value.low), np.abs(value.high)
     low = np.where(inside, np.zeros_like(value.low), np.minimum(*ends))
@@ -185,10 +185,10 @@ def absolute(site: Site) -> Value:
     )
 
 
-def cast(site: Site) -> Value:
+def cast(operation: Operation) -> Interval:
     """``Cast``: to a wider type or to whole numbers exactly, to a narrower one rounded once."""
-    (value,) = site.operands(1)
-    target = site.cast_type()
+    (value,) = operation.operands(1)
+    target = operation.cast_type()
     if value.dtype == target:
         return value
     if target.kind == "i":
@@ -205,21 +205,21 @@ def cast(site: Site) -> Value:
     return _made((low, high), grid=grid, nan=value.nan, zero=value.zero)
 
 
-def _to_whole(value: Value, target: np.dtype[np.int64]) -> Value:
+def _to_whole(value: Interval, target: np.dtype[np.int64]) -> Interval:
     largest = float(np.iinfo(target).max) / 2
     if not value.finite or not bool((value.size < largest).all()):
         raise Broken("it makes whole numbers of what may be NaN or too large")
     return _made((value.low.astype(target), value.high.astype(target)), grid=0)
 
 
-def _refuse_subnormal(value: Value) -> None:
+def _refuse_subnormal(value: Interval) -> None:
     on_grid = value.grid is not None and value.grid >= -126
     normal = (value.low >= _LEAST_NORMAL) | (value.high <= -_LEAST_NORMAL)
     if not on_grid and not bool(normal.all()):
         raise Broken("a number may become subnormal in float32, which some processors take for 0")
 
 
-def same_type(*values: Value) -> None:
+def same_type(*values: Interval) -> None:
     """Refuse operands of unlike types.
 
     Raises:
@@ -229,13 +229,13 @@ def same_type(*values: Value) -> None:
         raise Broken("its operands are of unlike types")
 
 
-def _made(bounds: tuple[Array, ...], **known: object) -> Value:
+def _made(bounds: tuple[Array, ...], **known: object) -> Interval:
     low, high = np.broadcast_arrays(*bounds)
-    return Value(low, high, **known)  # type: ignore[arg-type]  # the callers name its fields
+    return Interval(low, high, **known)  # type: ignore[arg-type]  # the callers name its fields
 
 
 def _corners(
-    function: Callable[[Array, Array], Array], left: Value, right: Value
+    function: Callable[[Array, Array], Array], left: Interval, right: Interval
 ) -> tuple[Array, Array]:
     """Bounds of a function that rises or falls in each operand, rounded as its results are."""
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
@@ -250,18 +250,18 @@ def _corners(
     return low.astype(left.dtype), high.astype(left.dtype)
 
 
-def _infinite(value: Value) -> Array:
+def _infinite(value: Interval) -> Array:
     return np.isinf(value.low) | np.isinf(value.high)
 
 
-def _zero_meets_infinity(left: Value, right: Value) -> bool:
+def _zero_meets_infinity(left: Interval, right: Interval) -> bool:
     if not left.floating:
         return False
     meets = (left.may_be_zero() & _infinite(right)) | (right.may_be_zero() & _infinite(left))
     return bool(meets.any())
 
 
-def _is_power_of_two(value: Value) -> bool:
+def _is_power_of_two(value: Interval) -> bool:
     if not value.constant or not value.floating:
         return False
     significand = np.frexp(value.low)[0]

@@ -7,15 +7,15 @@ from collections.abc import Callable
 import numpy as np
 
 from lockstep.proof.exact.arithmetic import same_type
-from lockstep.proof.exact.site import Site
-from lockstep.proof.exact.value import Array, Broken, Value, common_grid
+from lockstep.proof.exact.interval import Array, Broken, Interval, common_grid
+from lockstep.proof.exact.operation import Operation
 
 Move = Callable[[Array], Array]
 
 
-def moved(value: Value, move: Move) -> Value:
+def moved(value: Interval, move: Move) -> Interval:
     """What is known of a value, as its numbers are moved."""
-    return Value(
+    return Interval(
         move(value.low),
         move(value.high),
         grid=value.grid,
@@ -28,77 +28,77 @@ def moved(value: Value, move: Move) -> Value:
     )
 
 
-def _first(site: Site) -> Value:
-    value = site.value(0)
+def _first(operation: Operation) -> Interval:
+    value = operation.value(0)
     if value is None:
         raise Broken("nothing enters it")
     return value
 
 
-def _numbers(site: Site, place: int, what: str) -> tuple[int, ...]:
-    given = site.constant(place)
+def _numbers(operation: Operation, place: int, what: str) -> tuple[int, ...]:
+    given = operation.constant(place)
     if given is None:
         raise Broken(f"its {what} must be known")
     return tuple(int(number) for number in given.reshape(-1))
 
 
-def identity(site: Site) -> Value:
+def identity(operation: Operation) -> Interval:
     """``Identity``."""
-    return _first(site)
+    return _first(operation)
 
 
-def reshape(site: Site) -> Value:
+def reshape(operation: Operation) -> Interval:
     """``Reshape``."""
-    value, shape = _first(site), list(_numbers(site, 1, "shape"))
-    if not site.attribute("allowzero", 0):
+    value, shape = _first(operation), list(_numbers(operation, 1, "shape"))
+    if not operation.attribute("allowzero", 0):
         shape = [value.low.shape[i] if size == 0 else size for i, size in enumerate(shape)]
     return moved(value, lambda array: array.reshape(shape))
 
 
-def transpose(site: Site) -> Value:
+def transpose(operation: Operation) -> Interval:
     """``Transpose``."""
-    order = site.attribute("perm", None)
-    return moved(_first(site), lambda array: array.transpose(order))
+    order = operation.attribute("perm", None)
+    return moved(_first(operation), lambda array: array.transpose(order))
 
 
-def unsqueeze(site: Site) -> Value:
+def unsqueeze(operation: Operation) -> Interval:
     """``Unsqueeze``."""
-    axes = _numbers(site, 1, "axes")
-    return moved(_first(site), lambda array: np.expand_dims(array, axes))
+    axes = _numbers(operation, 1, "axes")
+    return moved(_first(operation), lambda array: np.expand_dims(array, axes))
 
 
-def squeeze(site: Site) -> Value:
+def squeeze(operation: Operation) -> Interval:
     """``Squeeze`` of named axes: the batch itself may have one row."""
-    axes = _numbers(site, 1, "axes")
-    return moved(_first(site), lambda array: np.squeeze(array, axes))
+    axes = _numbers(operation, 1, "axes")
+    return moved(_first(operation), lambda array: np.squeeze(array, axes))
 
 
-def flatten(site: Site) -> Value:
+def flatten(operation: Operation) -> Interval:
     """``Flatten`` behind the batch."""
-    if site.attribute("axis", 1) != 1:
+    if operation.attribute("axis", 1) != 1:
         raise Broken("only what lies behind the batch may be flattened")
-    return moved(_first(site), lambda array: array.reshape(len(array), -1))
+    return moved(_first(operation), lambda array: array.reshape(len(array), -1))
 
 
-def expand(site: Site) -> Value:
+def expand(operation: Operation) -> Interval:
     """``Expand``."""
-    shape = _numbers(site, 1, "shape")
+    shape = _numbers(operation, 1, "shape")
     return moved(
-        _first(site),
+        _first(operation),
         lambda array: np.broadcast_to(array, np.broadcast_shapes(array.shape, shape)),
     )
 
 
-def concatenate(site: Site) -> Value:
+def concatenate(operation: Operation) -> Interval:
     """``Concat``."""
-    parts = [value for value in site.values if value is not None]
+    parts = [value for value in operation.values if value is not None]
     same_type(*parts)
-    axis = int(site.attributes["axis"])
+    axis = int(operation.attributes["axis"])
 
     def joined(arrays: list[Array]) -> Array:
         return np.concatenate(arrays, axis=axis)
 
-    return Value(
+    return Interval(
         joined([part.low for part in parts]),
         joined([part.high for part in parts]),
         grid=common_grid(*(part.grid for part in parts)),
@@ -111,18 +111,18 @@ def concatenate(site: Site) -> Value:
     )
 
 
-def split(site: Site) -> list[Value]:
+def split(operation: Operation) -> list[Interval]:
     """``Split`` into named sizes, or into equal ones."""
-    value = _first(site)
-    axis = int(site.attribute("axis", 0))
+    value = _first(operation)
+    axis = int(operation.attribute("axis", 0))
     length = value.low.shape[axis]
-    if site.value(1) is not None:
-        sizes = _numbers(site, 1, "sizes")
+    if operation.value(1) is not None:
+        sizes = _numbers(operation, 1, "sizes")
     else:
-        share = -(-length // site.outputs)
-        sizes = tuple(min(share, length - i * share) for i in range(site.outputs))
+        share = -(-length // operation.outputs)
+        sizes = tuple(min(share, length - i * share) for i in range(operation.outputs))
     ends = np.cumsum(sizes)
-    if len(sizes) != site.outputs or ends[-1] != length:
+    if len(sizes) != operation.outputs or ends[-1] != length:
         raise Broken("its sizes do not add up")
     return [
         moved(value, lambda array, a=a, b=b: np.take(array, range(a, b), axis=axis))  # type: ignore[misc]  # bound here
@@ -130,12 +130,18 @@ def split(site: Site) -> list[Value]:
     ]
 
 
-def cut(site: Site) -> Value:
+def cut(operation: Operation) -> Interval:
     """``Slice`` between known places."""
-    value = _first(site)
-    starts, ends = _numbers(site, 1, "starts"), _numbers(site, 2, "ends")
-    axes = _numbers(site, 3, "axes") if site.value(3) is not None else tuple(range(len(starts)))
-    steps = _numbers(site, 4, "steps") if site.value(4) is not None else (1,) * len(starts)
+    value = _first(operation)
+    starts, ends = _numbers(operation, 1, "starts"), _numbers(operation, 2, "ends")
+    axes = (
+        _numbers(operation, 3, "axes")
+        if operation.value(3) is not None
+        else tuple(range(len(starts)))
+    )
+    steps = (
+        _numbers(operation, 4, "steps") if operation.value(4) is not None else (1,) * len(starts)
+    )
     if any(axis % value.low.ndim == 0 for axis in axes):
         raise Broken("it cuts through the rows of the batch")
     pieces = [slice(None)] * value.low.ndim
@@ -144,3 +150,11 @@ def cut(site: Site) -> Value:
             raise Broken("it steps backwards")
         pieces[axis] = slice(start, end, step)
     return moved(value, lambda array: array[tuple(pieces)])
+
+
+def shape(operation: Operation) -> Interval:
+    """``Shape`` for a batch of one row; that no number depends on it, row independence says."""
+    value = operation.values[0]
+    if value is None or operation.attributes:
+        raise Broken("only a whole shape is known")
+    return Interval.of(np.array(value.low.shape, np.int64))

@@ -8,25 +8,25 @@ from typing import Any
 import numpy as np
 
 from lockstep.proof.exact.arithmetic import same_type
-from lockstep.proof.exact.site import Site
-from lockstep.proof.exact.value import Array, Broken, Value, common_grid
+from lockstep.proof.exact.interval import Array, Broken, Interval, common_grid
+from lockstep.proof.exact.operation import Operation
 
 
-def extreme(site: Site) -> Value:
+def extreme(operation: Operation) -> Interval:
     """``Min`` and ``Max``."""
-    given = [value for value in site.values if value is not None]
-    return _extreme(given, "least" if site.operator == "Min" else "most")
+    given = [value for value in operation.values if value is not None]
+    return _extreme(given, "least" if operation.operator == "Min" else "most")
 
 
-def relu(site: Site) -> Value:
+def relu(operation: Operation) -> Interval:
     """``Relu``: the larger of a number and 0."""
-    (value,) = site.operands(1)
-    return _extreme([value, Value.of(np.zeros(1, value.dtype))], "most")
+    (value,) = operation.operands(1)
+    return _extreme([value, Interval.of(np.zeros(1, value.dtype))], "most")
 
 
-def clip(site: Site) -> Value:
+def clip(operation: Operation) -> Interval:
     """``Clip``: the bounds are inputs, either of which may be left out."""
-    value, least, most = site.value(0), site.value(1), site.value(2)
+    value, least, most = operation.value(0), operation.value(1), operation.value(2)
     if value is None:
         raise Broken("it has nothing to bound")
     for bound in (least, most):
@@ -36,7 +36,7 @@ def clip(site: Site) -> Value:
     return bounded if most is None else _extreme([bounded, most], "least")
 
 
-def _extreme(values: list[Value], which: str) -> Value:
+def _extreme(values: list[Interval], which: str) -> Interval:
     same_type(*values)
     if any(value.nan for value in values):
         raise Broken("it may meet NaN, which libraries compare in unlike ways")
@@ -46,7 +46,7 @@ def _extreme(values: list[Value], which: str) -> Value:
     zeros = sum(value.may_be_zero().astype(int) for value in values) > 1
     unsure = any(value.zero for value in values) or bool(np.any(zeros))
     bounded = any(value.constant and value.finite for value in values)
-    return Value(
+    return Interval(
         low,
         high,
         grid=common_grid(*(value.grid for value in values)),
@@ -55,7 +55,7 @@ def _extreme(values: list[Value], which: str) -> Value:
     )
 
 
-def _inherited(*values: Value) -> dict[str, Any]:
+def _inherited(*values: Interval) -> dict[str, Any]:
     """What a choice among numbers keeps of how they were made: nothing has rounded them since."""
     accumulated = any(value.accumulated for value in values)
     reach = reduce(np.maximum, [value.size for value in values]) if accumulated else None
@@ -63,17 +63,17 @@ def _inherited(*values: Value) -> dict[str, Any]:
     return {"reach": reach, "product": product, "accumulated": accumulated}
 
 
-def where(site: Site) -> Value:
+def where(operation: Operation) -> Interval:
     """``Where``: one of two, by a truth; what NaN or 0 is replaced by is known."""
-    truth, chosen, other = site.operands(3)
+    truth, chosen, other = operation.operands(3)
     same_type(chosen, other)
     if truth.dtype.kind != "b":
         raise Broken("it chooses by what is no truth")
     shape = np.broadcast_shapes(truth.low.shape, chosen.low.shape, other.low.shape)
     low = np.broadcast_to(np.fmin(chosen.low, other.low), shape)
     high = np.broadcast_to(np.fmax(chosen.high, other.high), shape)
-    replaced = truth.tests[0] if truth.tests and truth.tests[1] == site.names[2] else None
-    return Value(
+    replaced = truth.tests[0] if truth.tests and truth.tests[1] == operation.names[2] else None
+    return Interval(
         low,
         high,
         grid=common_grid(chosen.grid, other.grid),
@@ -83,42 +83,42 @@ def where(site: Site) -> Value:
     )
 
 
-def is_nan(site: Site) -> Value:
+def is_nan(operation: Operation) -> Interval:
     """``IsNaN``."""
-    return _truth(site.operands(1)[0].low.shape, tests=("nan", site.names[0]))
+    return _truth(operation.operands(1)[0].low.shape, tests=("nan", operation.names[0]))
 
 
-def compare(site: Site) -> Value:
+def compare(operation: Operation) -> Interval:
     """``Equal``, ``Less``, ``Greater`` and their kin."""
-    left, right = site.operands(2)
+    left, right = operation.operands(2)
     same_type(left, right)
     shape = np.broadcast_shapes(left.low.shape, right.low.shape)
     zero = right.constant and not right.low.any() and left.floating
-    tests = ("zero", site.names[0]) if site.operator == "Equal" and zero else None
+    tests = ("zero", operation.names[0]) if operation.operator == "Equal" and zero else None
     return _truth(shape, tests=tests)
 
 
-def logic(site: Site) -> Value:
+def logic(operation: Operation) -> Interval:
     """``And``, ``Or``, ``Xor``, ``Not``."""
-    given = [value for value in site.values if value is not None]
+    given = [value for value in operation.values if value is not None]
     return _truth(np.broadcast_shapes(*(value.low.shape for value in given)))
 
 
-def _truth(shape: tuple[int, ...], tests: tuple[str, str] | None = None) -> Value:
-    return Value(np.zeros(shape, np.bool_), np.ones(shape, np.bool_), tests=tests)
+def _truth(shape: tuple[int, ...], tests: tuple[str, str] | None = None) -> Interval:
+    return Interval(np.zeros(shape, np.bool_), np.ones(shape, np.bool_), tests=tests)
 
 
-def reduce_extreme(site: Site) -> Value:
+def reduce_extreme(operation: Operation) -> Interval:
     """``ReduceMax`` and ``ReduceMin``."""
-    value = site.value(0)
-    axes = site.attribute("axes", None)
-    over = site.constant(1) if axes is None else np.array(axes)
+    value = operation.value(0)
+    axes = operation.attribute("axes", None)
+    over = operation.constant(1) if axes is None else np.array(axes)
     if value is None or over is None:
         raise Broken("the axes that it looks over must be known")
     if value.nan:
         raise Broken("it may meet NaN, which libraries compare in unlike ways")
-    function = np.max if site.operator == "ReduceMax" else np.min
-    keep = bool(site.attribute("keepdims", 1))
+    function = np.max if operation.operator == "ReduceMax" else np.min
+    keep = bool(operation.attribute("keepdims", 1))
     along = tuple(int(axis) for axis in over)
     if any(axis % value.low.ndim == 0 for axis in along):
         raise Broken("it looks over the rows of the batch")
@@ -132,17 +132,17 @@ def reduce_extreme(site: Site) -> Value:
     )
 
 
-def gather(site: Site) -> Value:
+def gather(operation: Operation) -> Interval:
     """``Gather``: known places of any tensor, or computed places of a constant's first axis."""
-    data, places = site.operands(2)
-    axis = int(site.attribute("axis", 0))
+    data, places = operation.operands(2)
+    axis = int(operation.attribute("axis", 0))
     return _looked_up(data, places, axis)
 
 
-def gather_nd(site: Site) -> Value:
+def gather_nd(operation: Operation) -> Interval:
     """``GatherND`` by places of one number each."""
-    data, places = site.operands(2)
-    if site.attribute("batch_dims", 0) or places.low.shape[-1:] != (1,):
+    data, places = operation.operands(2)
+    if operation.attribute("batch_dims", 0) or places.low.shape[-1:] != (1,):
         raise Broken("only places of one number each are known")
     single = places.settled(
         low=places.low[..., 0], high=places.high[..., 0], constant=places.constant
@@ -150,11 +150,11 @@ def gather_nd(site: Site) -> Value:
     return _looked_up(data, single, 0)
 
 
-def _looked_up(data: Value, places: Value, axis: int) -> Value:
+def _looked_up(data: Interval, places: Interval, axis: int) -> Interval:
     if bool(np.array_equal(places.low, places.high)):
         low, high = (np.take(each, places.low, axis=axis) for each in (data.low, data.high))
         reach = None if data.reach is None else np.take(data.reach, places.low, axis=axis)
-        return Value(
+        return Interval(
             low,
             high,
             grid=data.grid,
@@ -173,10 +173,10 @@ def _looked_up(data: Value, places: Value, axis: int) -> Value:
             f"table has {len(data.low)}"
         )
     low, high = _ranges(data.low, places)
-    return Value(low, high, grid=data.grid, nan=data.nan)
+    return Interval(low, high, grid=data.grid, nan=data.nan)
 
 
-def _ranges(table: Array, places: Value) -> tuple[Array, Array]:
+def _ranges(table: Array, places: Interval) -> tuple[Array, Array]:
     """Lowest and highest entries between the lowest and the highest place of each element."""
     stretches = np.stack([places.low.reshape(-1), places.high.reshape(-1)], axis=1)
     known, element = np.unique(stretches, axis=0, return_inverse=True)

@@ -1,7 +1,7 @@
 """Row independence, decided by reading an ONNX graph.
 
-The batch axis is followed from the inputs through every operator. For each tensor the walk notes on
-which axis the rows lie and in what order; for each shape, its numbers as functions of the batch
+The batch axis is followed from the inputs through every operator. For each tensor the reader notes
+on which axis the rows lie and in what order; for each shape, its numbers as functions of the batch
 size. Where an operator lets a row meet its neighbours, its position or the batch size, rows are
 mixed; where there is no sure rule, nothing is claimed, and the measured test is left to decide.
 
@@ -16,8 +16,9 @@ from typing import Literal
 import onnx
 from pydantic import BaseModel, ConfigDict
 
-from lockstep.proof.rows.value import Mixing, Rows, Tensor, TensorList, Undecided
-from lockstep.proof.rows.walk import Output, Walk
+from lockstep.proof.graph.traversal import Output, Traversal
+from lockstep.proof.rows.fact import Mixing, Placement, RowFact, Tensor, TensorList, Undecided
+from lockstep.proof.rows.reader import NOTHING, RowReader
 
 __all__ = ["RowVerdict", "row_independence"]
 
@@ -57,11 +58,11 @@ def row_independence(model: onnx.ModelProto) -> tuple[RowVerdict, ...]:
     Returns:
         One verdict for each graph output, in order.
     """
-    return tuple(map(_verdict, Walk(model).outputs()))
+    return tuple(map(_verdict, Traversal(model, RowReader()).outputs()))
 
 
-def _verdict(output: Output) -> RowVerdict:
-    value = output.value
+def _verdict(output: Output[RowFact | None]) -> RowVerdict:
+    value = output.value or NOTHING
     if isinstance(value, Mixing):
         return _against(output, "mixing", value.reason, value.node, value.operator)
     if isinstance(value, Undecided):
@@ -87,10 +88,10 @@ def _defect(value: Tensor | TensorList) -> tuple[Literal["mixing", "undecided"],
         return "mixing", "the output is derived from the batch size"
     if value.rows is None:
         return "undecided", "the output does not depend on the batch, so it has no row for each row"
-    return None if value.rows == Rows(0) else ("mixing", _misplaced(value.rows))
+    return None if value.rows == Placement(0) else ("mixing", _misplaced(value.rows))
 
 
-def _misplaced(rows: Rows) -> str:
+def _misplaced(rows: Placement) -> str:
     if rows.axis < 0:
         return "the axes of the output cut across the rows of the batch"
     if rows.axis > 0:
@@ -99,7 +100,7 @@ def _misplaced(rows: Rows) -> str:
 
 
 def _against(
-    output: Output,
+    output: Output[RowFact | None],
     verdict: Literal["mixing", "undecided"],
     reason: str,
     node: str | None,

@@ -9,8 +9,8 @@ from typing import Any
 import onnx
 from onnx import AttributeProto
 
-from lockstep.proof.rows.number import Number, Unknown
-from lockstep.proof.rows.value import Tensor, TensorList, UndecidedError
+from lockstep.proof.rows.fact import Tensor, TensorList, UndecidedError
+from lockstep.proof.rows.number import Number, UnknownNumber
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Call:
         (length,) = tensor.shape or (1,)
         if not isinstance(length, int):
             raise UndecidedError(f"the length of its input {index} is not known")
-        return [Unknown(tensor.follows) for _ in range(length)]
+        return [UnknownNumber(tensor.follows) for _ in range(length)]
 
     def integers(self, index: int) -> list[int]:
         """The numbers in an input that must be known.
@@ -119,7 +119,7 @@ class Call:
 
 
 Result = Tensor | TensorList | tuple[Tensor, ...]
-Rule = Callable[[Call], Result]
+RowRule = Callable[[Call], Result]
 
 
 def from_zero(axis: int, rank: int) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from lockstep.proof.rows.call import Call, Rule
+from lockstep.proof.rows.call import Call, RowRule
+from lockstep.proof.rows.fact import FITTING, MixingError, Placement, Tensor, UndecidedError
 from lockstep.proof.rows.layout import broadcast, check_beside, same_rows, transposed
 from lockstep.proof.rows.number import Number
 from lockstep.proof.rows.reshape import squeezed, unsqueezed
-from lockstep.proof.rows.value import FITTING, MixingError, Rows, Tensor, UndecidedError
 
 _SUMMED: Final = "it sums over the batch axis"
 _CROSSED: Final = "it multiplies every row with every other row"
@@ -107,9 +107,9 @@ def einsum(call: Call) -> Tensor:
 
 def _batch_label(
     operands: Sequence[Tensor], terms: Sequence[Labels]
-) -> tuple[Rows | None, str | int | None]:
+) -> tuple[Placement | None, str | int | None]:
     """The rows of the operands, on axis 0, and the one label under which they lie."""
-    found: Rows | None = None
+    found: Placement | None = None
     batch: str | int | None = None
     for operand, labels in zip(operands, terms, strict=True):
         if operand.rows is None:
@@ -145,7 +145,7 @@ def _term(text: str, rank: int) -> Labels:
     return [*front, *range(-hidden, 0), *back]
 
 
-RULES: Final[Mapping[str, Rule]] = {
+RULES: Final[Mapping[str, RowRule]] = {
     "Einsum": einsum,
     "Gemm": gemm,
     "MatMul": mat_mul,

@@ -8,10 +8,10 @@ from typing import Final
 
 from onnx import TensorProto
 
-from lockstep.proof.rows.call import Call, Rule
+from lockstep.proof.rows.call import Call, RowRule
+from lockstep.proof.rows.fact import RandomError, Tensor, UndecidedError
 from lockstep.proof.rows.layout import broadcast
-from lockstep.proof.rows.number import EXACT_LIMIT, Numbers, compute, known_product
-from lockstep.proof.rows.value import RandomError, Tensor, UndecidedError
+from lockstep.proof.rows.number import EXACT_LIMIT, NumberArray, compute, known_product
 
 # Larger arrays are no shapes; following their numbers would only cost time.
 ELEMENTS_LIMIT: Final = 4096
@@ -65,7 +65,7 @@ def cast(call: Call) -> Tensor:
     return replace(tensor, elements=tensor.elements if keeps else None)
 
 
-def _holds(numbers: Numbers, *, wide: bool) -> bool:
+def _holds(numbers: NumberArray, *, wide: bool) -> bool:
     """Whether a type holds these numbers; of a narrow one nothing but 0 and 1 is relied on."""
     if wide:
         return all(not isinstance(n, int) or abs(n) <= EXACT_LIMIT for n in numbers.flat)
@@ -105,7 +105,7 @@ def random(call: Call) -> Tensor:
     raise RandomError(f"{call.operator} is random")
 
 
-RULES: Final[Mapping[str, Rule]] = {
+RULES: Final[Mapping[str, RowRule]] = {
     **dict.fromkeys(UNARY, elementwise),
     **dict.fromkeys(VARIADIC, elementwise),
     "Cast": cast,

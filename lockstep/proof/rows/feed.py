@@ -4,28 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from onnx import GraphProto, TensorShapeProto, ValueInfoProto
+from onnx import TensorShapeProto, ValueInfoProto
 
-from lockstep.proof.rows.number import Number, Unknown
-from lockstep.proof.rows.value import Rows, Tensor, Undecided, Value
+from lockstep.proof.rows.fact import Placement, RowFact, Tensor, Undecided
+from lockstep.proof.rows.number import Number, UnknownNumber
 
 _Dimension = TensorShapeProto.Dimension
 
 
-def fed(graph: GraphProto) -> dict[str, Value]:
-    """The graph inputs that a caller must give, by name.
+def fed(inputs: Sequence[ValueInfoProto]) -> dict[str, RowFact]:
+    """What is known of the inputs that a caller must give, by name.
 
     A batch axis of a fixed length is followed like any other, and its length is kept in mind: such
     a file spells it out where others ask for it.
     """
-    initializers = {tensor.name for tensor in graph.initializer}
-    initializers |= {sparse.values.name for sparse in graph.sparse_initializer}
-    inputs = [given for given in graph.input if given.name not in initializers]
     shapes = [_shape(given) for given in inputs]
     batches = [shape[0] for shape in shapes if shape]
     counts = {batch.dim_value for batch in batches if batch.HasField("dim_value")}
     names = {batch.dim_param for batch in batches} - {""}
-    lengths: dict[str, Unknown] = {}
+    lengths: dict[str, UnknownNumber] = {}
     return {
         given.name: _value(given.name, shape, counts, names, lengths)
         for given, shape in zip(inputs, shapes, strict=True)
@@ -45,8 +42,8 @@ def _value(
     shape: Sequence[_Dimension] | None,
     counts: set[int],
     batches: set[str],
-    lengths: dict[str, Unknown],
-) -> Value:
+    lengths: dict[str, UnknownNumber],
+) -> RowFact:
     if not shape:
         return Undecided(None, None, f"input {name!r} has no axis that could be the batch")
     if len(counts) > 1:
@@ -54,14 +51,14 @@ def _value(
         return Undecided(None, None, f"the inputs have batches of {sizes} rows")
     if any(dimension.dim_param in batches for dimension in shape[1:] if dimension.dim_param):
         return Undecided(None, None, f"input {name!r} has two axes that are as long as the batch")
-    rows = Rows(0, count=next(iter(counts), None))
+    rows = Placement(0, count=next(iter(counts), None))
     dims = (rows.length, *(_length(dimension, lengths) for dimension in shape[1:]))
     return Tensor(dims, rows)
 
 
-def _length(dimension: _Dimension, lengths: dict[str, Unknown]) -> Number:
+def _length(dimension: _Dimension, lengths: dict[str, UnknownNumber]) -> Number:
     if dimension.HasField("dim_value"):
         return dimension.dim_value
     if not dimension.dim_param:
-        return Unknown(follows=False)
-    return lengths.setdefault(dimension.dim_param, Unknown(follows=False))
+        return UnknownNumber(follows=False)
+    return lengths.setdefault(dimension.dim_param, UnknownNumber(follows=False))

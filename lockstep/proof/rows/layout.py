@@ -7,8 +7,15 @@ from typing import Final
 
 import numpy as np
 
-from lockstep.proof.rows.number import Number, Unknown
-from lockstep.proof.rows.value import FITTING, FOLDED, MixingError, Rows, Tensor, UndecidedError
+from lockstep.proof.rows.fact import (
+    FITTING,
+    FOLDED,
+    MixingError,
+    Placement,
+    Tensor,
+    UndecidedError,
+)
+from lockstep.proof.rows.number import Number, UnknownNumber
 
 _BY_POSITION: Final = "a constant along the batch axis gives each position its own value"
 
@@ -24,7 +31,7 @@ def broadcast(tensors: Sequence[Tensor]) -> Tensor:
     rank = max(tensor.rank for tensor in tensors)
     if any(tensor.rows and tensor.rows.axis == FOLDED for tensor in tensors):
         return _broadcast_folded(tensors)
-    rows: Rows | None = None
+    rows: Placement | None = None
     for tensor in tensors:
         if tensor.rows:
             placed = tensor.rows.at(tensor.rows.axis + rank - tensor.rank)
@@ -52,7 +59,7 @@ def _broadcast_folded(tensors: Sequence[Tensor]) -> Tensor:
     return Tensor(first.dims, first.rows)
 
 
-def same_rows(left: Rows, right: Rows) -> Rows:
+def same_rows(left: Placement, right: Placement) -> Placement:
     """The rows of two operands that meet element by element.
 
     Raises:
@@ -69,7 +76,7 @@ def same_rows(left: Rows, right: Rows) -> Rows:
     return right if left.count is None else left
 
 
-def check_beside(tensor: Tensor, axis: int, rows: Rows) -> None:
+def check_beside(tensor: Tensor, axis: int, rows: Placement) -> None:
     """Require that a tensor without rows gives every row the same along an axis of rows.
 
     Raises:
@@ -79,7 +86,7 @@ def check_beside(tensor: Tensor, axis: int, rows: Rows) -> None:
     length = tensor.shape[axis]
     if length == 1:
         return
-    if isinstance(length, Unknown) or length == 0:
+    if isinstance(length, UnknownNumber) or length == 0:
         raise UndecidedError("a constant lies along the batch axis, and its length is not known")
     if rows.count is None:
         raise MixingError(_BY_POSITION)
@@ -88,7 +95,7 @@ def check_beside(tensor: Tensor, axis: int, rows: Rows) -> None:
     check_equal_rows(tensor, axis, rows)
 
 
-def check_equal_rows(tensor: Tensor, axis: int, rows: Rows) -> None:
+def check_equal_rows(tensor: Tensor, axis: int, rows: Placement) -> None:
     """Require that a constant as long as a batch of fixed size repeats itself from row to row."""
     if tensor.elements is None:
         raise UndecidedError("a constant lies along the batch axis, and its values are not known")
@@ -96,7 +103,7 @@ def check_equal_rows(tensor: Tensor, axis: int, rows: Rows) -> None:
     blocks = np.moveaxis(tensor.elements, axis, 0).reshape(grid)
     if (blocks == blocks[:, :1]).all():
         return
-    if any(isinstance(number, Unknown) for number in blocks.flat):
+    if any(isinstance(number, UnknownNumber) for number in blocks.flat):
         raise UndecidedError("a constant along the batch axis may differ from row to row")
     raise MixingError(_BY_POSITION, position=True)
 
@@ -111,7 +118,7 @@ def _common_length(lengths: Sequence[Number]) -> Number:
         return known.pop()
     if not long:
         return 1
-    return long[0] if all(length is long[0] for length in long) else Unknown(follows=False)
+    return long[0] if all(length is long[0] for length in long) else UnknownNumber(follows=False)
 
 
 def transposed(tensor: Tensor, order: Sequence[int]) -> Tensor:

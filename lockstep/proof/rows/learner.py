@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from lockstep.proof.rows.call import Call, Rule
+from lockstep.proof.rows.call import Call, RowRule
 from lockstep.proof.rows.elementwise import elementwise
-from lockstep.proof.rows.number import Number, Unknown, add
+from lockstep.proof.rows.fact import FITTING, Tensor, UndecidedError
+from lockstep.proof.rows.number import Number, UnknownNumber, add
 from lockstep.proof.rows.reduction import check_along
-from lockstep.proof.rows.value import FITTING, Tensor, UndecidedError
 
 
 def _table(tensor: Tensor) -> Number:
@@ -27,13 +27,15 @@ def classifier(call: Call) -> tuple[Tensor, Tensor]:
     """A label and scores for each row of a table."""
     tensor = call.tensor(0)
     length = _table(tensor)
-    return Tensor((length,), tensor.rows), Tensor((length, Unknown(follows=False)), tensor.rows)
+    return Tensor((length,), tensor.rows), Tensor(
+        (length, UnknownNumber(follows=False)), tensor.rows
+    )
 
 
 def regressor(call: Call) -> Tensor:
     """Numbers for each row of a table."""
     tensor = call.tensor(0)
-    return Tensor((_table(tensor), Unknown(follows=False)), tensor.rows)
+    return Tensor((_table(tensor), UnknownNumber(follows=False)), tensor.rows)
 
 
 def by_column(call: Call) -> Tensor:
@@ -51,7 +53,7 @@ def extract_columns(call: Call) -> Tensor:
         raise UndecidedError("its input is no table")
     columns: Number = 1
     for length in index.shape:
-        columns = length if columns == 1 else Unknown(follows=False)
+        columns = length if columns == 1 else UnknownNumber(follows=False)
     return Tensor((*tensor.shape[:-1], columns), tensor.rows)
 
 
@@ -70,7 +72,7 @@ def join_columns(call: Call) -> Tensor:
 def one_hot_encode(call: Call) -> Tensor:
     """A new last axis with one place switched on."""
     tensor = call.tensor(0)
-    return Tensor((*tensor.shape, Unknown(follows=False)), tensor.rows)
+    return Tensor((*tensor.shape, UnknownNumber(follows=False)), tensor.rows)
 
 
 def zip_map(call: Call) -> Tensor:
@@ -79,7 +81,7 @@ def zip_map(call: Call) -> Tensor:
     return Tensor((_table(tensor),), tensor.rows)
 
 
-RULES: Final[Mapping[str, Rule]] = {
+RULES: Final[Mapping[str, RowRule]] = {
     "ArrayFeatureExtractor": extract_columns,
     "Binarizer": elementwise,
     "CategoryMapper": elementwise,

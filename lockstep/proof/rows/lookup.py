@@ -7,11 +7,11 @@ from typing import Final
 
 import numpy as np
 
-from lockstep.proof.rows.call import Call, Rule
+from lockstep.proof.rows.call import Call, RowRule
 from lockstep.proof.rows.elementwise import ELEMENTS_LIMIT
+from lockstep.proof.rows.fact import FITTING, MixingError, Placement, Tensor, UndecidedError
 from lockstep.proof.rows.layout import check_equal_rows, same_rows
 from lockstep.proof.rows.number import follows_batch, known_product
-from lockstep.proof.rows.value import FITTING, MixingError, Rows, Tensor, UndecidedError
 
 _BY_POSITION: Final = "it picks rows by their position in the batch"
 _AMONG_ROWS: Final = "the rows of the batch choose among the rows of the batch"
@@ -62,7 +62,7 @@ def gather_elements(call: Call) -> Tensor:
     return Tensor(index.dims, same_rows(data.rows, index.rows))
 
 
-def _check_same_for_all(data: Tensor, rows: Rows) -> None:
+def _check_same_for_all(data: Tensor, rows: Placement) -> None:
     """Require that a constant, read at the row's own position, gives every row the same."""
     if rows.count is None or data.shape[rows.axis] != rows.outer * rows.count * rows.inner:
         raise MixingError("it reads a constant at the row's position in the batch")
@@ -130,7 +130,7 @@ def one_hot(call: Call) -> Tensor:
     return Tensor((*index.shape[:axis], depth, *index.shape[axis:]), rows)
 
 
-RULES: Final[Mapping[str, Rule]] = {
+RULES: Final[Mapping[str, RowRule]] = {
     "Gather": gather,
     "GatherElements": gather_elements,
     "GatherND": gather_nd,

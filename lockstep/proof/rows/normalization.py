@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from lockstep.proof.rows.call import Call, Rule
+from lockstep.proof.rows.call import Call, RowRule
+from lockstep.proof.rows.fact import MixingError, Tensor, UndecidedError
 from lockstep.proof.rows.layout import broadcast
 from lockstep.proof.rows.reduction import check_along
-from lockstep.proof.rows.value import MixingError, Tensor, UndecidedError
 
 
 def lp_normalization(call: Call) -> Tensor:
@@ -80,7 +80,7 @@ def dynamic_quantize(call: Call) -> Tensor:
     return Tensor(None)
 
 
-RULES: Final[Mapping[str, Rule]] = {
+RULES: Final[Mapping[str, RowRule]] = {
     "BatchNormalization": batch_normalization,
     "DynamicQuantizeLinear": dynamic_quantize,
     "GroupNormalization": instance_normalization,

@@ -1,6 +1,7 @@
 """The whole numbers that a graph computes with shapes, as functions of the batch size.
 
-A number is an ``int``, a :class:`Linear` one (``slope · batch + offset``), or :class:`Unknown`.
+A number is an ``int``, an :class:`Affine` one (``slope · batch + offset``), or an
+:class:`UnknownNumber`.
 Fractions are never needed to follow a shape, so whatever is not surely whole is unknown.
 """
 
@@ -22,7 +23,7 @@ ENDLESS: Final = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Linear:
+class Affine:
     """``slope · batch + offset``, with a slope that is not 0; the batch has at least one row."""
 
     slope: int
@@ -30,7 +31,7 @@ class Linear:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Unknown:
+class UnknownNumber:
     """One number that is not known; it equals itself alone.
 
     Attributes:
@@ -40,16 +41,16 @@ class Unknown:
     follows: bool
 
 
-Number = int | Linear | Unknown
-Numbers = NDArray[Any]  # objects, each a Number
+Number = int | Affine | UnknownNumber
+NumberArray = NDArray[Any]  # objects, each a Number
 
 
 def follows_batch(number: Number) -> bool:
     """Whether a number depends, or may depend, on the batch size."""
-    return isinstance(number, Linear) or (isinstance(number, Unknown) and number.follows)
+    return isinstance(number, Affine) or (isinstance(number, UnknownNumber) and number.follows)
 
 
-def array_of(numbers: Iterable[Number]) -> Numbers:
+def array_of(numbers: Iterable[Number]) -> NumberArray:
     """A one-dimensional array of numbers."""
     return np.fromiter(numbers, dtype=object)
 
@@ -69,7 +70,7 @@ def known_product(numbers: Iterable[Number]) -> int | None:
 
 def add(left: Number, right: Number) -> Number:
     """``left + right``."""
-    if isinstance(left, Unknown) or isinstance(right, Unknown):
+    if isinstance(left, UnknownNumber) or isinstance(right, UnknownNumber):
         return _unknown(left, right)
     return _number(_slope(left) + _slope(right), _offset(left) + _offset(right))
 
@@ -81,25 +82,25 @@ def subtract(left: Number, right: Number) -> Number:
 
 def negate(number: Number) -> Number:
     """``-number``."""
-    return _unknown(number) if isinstance(number, Unknown) else multiply(-1, number)
+    return _unknown(number) if isinstance(number, UnknownNumber) else multiply(-1, number)
 
 
 def multiply(left: Number, right: Number) -> Number:
     """``left · right``; what grows with the square of the batch is unknown."""
-    if isinstance(left, Unknown) or isinstance(right, Unknown):
+    if isinstance(left, UnknownNumber) or isinstance(right, UnknownNumber):
         return left if right == 1 else right if left == 1 else _unknown(left, right)
     if isinstance(left, int):
         return _number(left * _slope(right), left * _offset(right))
     if isinstance(right, int):
         return _number(right * left.slope, right * left.offset)
-    return Unknown(follows=True)
+    return UnknownNumber(follows=True)
 
 
 def divide(left: Number, right: Number) -> Number:
     """``left / right`` where nothing is left over: there every way of rounding agrees."""
-    if isinstance(left, Unknown) or isinstance(right, Unknown) or right == 0:
+    if isinstance(left, UnknownNumber) or isinstance(right, UnknownNumber) or right == 0:
         return _unknown(left, right)
-    if isinstance(right, Linear):
+    if isinstance(right, Affine):
         times = _slope(left) // right.slope
         return times if multiply(times, right) == left else _unknown(left, right)
     if _slope(left) % right or _offset(left) % right:
@@ -108,7 +109,7 @@ def divide(left: Number, right: Number) -> Number:
 
 
 def _remainder(left: Number, right: Number) -> Number:
-    if not isinstance(right, int) or right <= 0 or isinstance(left, Unknown):
+    if not isinstance(right, int) or right <= 0 or isinstance(left, UnknownNumber):
         return _unknown(left, right)
     if _slope(left) % right or _slope(left) < 0 or _offset(left) < 0:
         return _unknown(left, right)
@@ -132,7 +133,7 @@ def smaller(left: Number, right: Number) -> Number:
 
 def _signs(number: Number) -> set[int]:
     """The signs that a number takes over all batch sizes from 1."""
-    if isinstance(number, Unknown):
+    if isinstance(number, UnknownNumber):
         return {-1, 0, 1}
     first = _slope(number) + _offset(number)
     last = _slope(number) or _offset(number)
@@ -177,7 +178,7 @@ def _identity(number: Number) -> Number:
 
 
 def _rounded(number: Number) -> Number:
-    return _unknown(number) if isinstance(number, Unknown) else number
+    return _unknown(number) if isinstance(number, UnknownNumber) else number
 
 
 # What each operator does to whole numbers; rounding leaves them as they are.
@@ -194,7 +195,7 @@ ARITHMETIC: Final[Mapping[str, Callable[..., Number]]] = {
 VARIADIC: Final = frozenset({"Max", "Min", "Sum"})
 
 
-def compute(operator: str, operands: list[Numbers]) -> Numbers | None:
+def compute(operator: str, operands: list[NumberArray]) -> NumberArray | None:
     """What an elementwise operator gives for numbers, broadcast; None if it is not arithmetic."""
     function = ARITHMETIC.get(operator)
     if function is None:
@@ -206,35 +207,35 @@ def compute(operator: str, operands: list[Numbers]) -> Numbers | None:
     return np.asarray(whole, dtype=object)
 
 
-def whole_numbers(values: NDArray[Any]) -> Numbers:
+def whole_numbers(values: NDArray[Any]) -> NumberArray:
     """The elements of a tensor in the file: each a whole number, or unknown."""
     if values.dtype.kind in "iub":
         return np.asarray(np.frompyfunc(int, 1, 1)(values), dtype=object)
-    others: dict[float, Unknown] = {}
+    others: dict[float, UnknownNumber] = {}
 
     def from_float(value: float) -> Number:
         value = float(value)
         if math.isfinite(value) and value.is_integer() and abs(value) <= EXACT_LIMIT:
             return int(value)
         # One unknown number for one value, so that repetitions can still be seen.
-        return others.setdefault(value, Unknown(follows=False))
+        return others.setdefault(value, UnknownNumber(follows=False))
 
     return np.asarray(np.frompyfunc(from_float, 1, 1)(values), dtype=object)
 
 
-def _slope(number: int | Linear) -> int:
-    return number.slope if isinstance(number, Linear) else 0
+def _slope(number: int | Affine) -> int:
+    return number.slope if isinstance(number, Affine) else 0
 
 
-def _offset(number: int | Linear) -> int:
-    return number.offset if isinstance(number, Linear) else number
+def _offset(number: int | Affine) -> int:
+    return number.offset if isinstance(number, Affine) else number
 
 
 def _number(slope: int, offset: int) -> Number:
     if max(abs(slope), abs(offset)) > EXACT_LIMIT:
-        return Unknown(follows=slope != 0)
-    return Linear(slope, offset) if slope else offset
+        return UnknownNumber(follows=slope != 0)
+    return Affine(slope, offset) if slope else offset
 
 
-def _unknown(*origins: Number) -> Unknown:
-    return Unknown(follows=any(map(follows_batch, origins)))
+def _unknown(*origins: Number) -> UnknownNumber:
+    return UnknownNumber(follows=any(map(follows_batch, origins)))

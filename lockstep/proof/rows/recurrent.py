@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from lockstep.proof.rows.call import Call, Rule
+from lockstep.proof.rows.call import Call, RowRule
+from lockstep.proof.rows.fact import MixingError, Placement, Tensor, UndecidedError
 from lockstep.proof.rows.layout import check_beside, same_rows
-from lockstep.proof.rows.number import Number, Unknown
-from lockstep.proof.rows.value import MixingError, Rows, Tensor, UndecidedError
+from lockstep.proof.rows.number import Number, UnknownNumber
 
 
 def recurrent(call: Call) -> tuple[Tensor, ...]:
@@ -27,7 +27,7 @@ def recurrent(call: Call) -> tuple[Tensor, ...]:
         raise MixingError("it runs along the batch as if it were a sequence")
     _check_states(call, tensor.rows, batch_axis)
     steps = tensor.shape[1 if layout else 0]
-    hidden: Number = call.attribute("hidden_size") or Unknown(follows=False)
+    hidden: Number = call.attribute("hidden_size") or UnknownNumber(follows=False)
     directions = 2 if call.attribute("direction", "forward") == "bidirectional" else 1
     rows, length = tensor.rows, tensor.rows.length
     if layout:
@@ -45,7 +45,7 @@ def _check_constants(call: Call) -> None:
             call.constant(index)
 
 
-def _check_states(call: Call, rows: Rows, batch_axis: int) -> None:
+def _check_states(call: Call, rows: Placement, batch_axis: int) -> None:
     """Lengths of the sequences lie along the batch; first states on its axis."""
     for index, axis in ((4, 0), (5, batch_axis), (6, batch_axis)):
         if not call.has(index):
@@ -57,4 +57,4 @@ def _check_states(call: Call, rows: Rows, batch_axis: int) -> None:
             check_beside(given, axis, rows)
 
 
-RULES: Final[Mapping[str, Rule]] = {"GRU": recurrent, "LSTM": recurrent, "RNN": recurrent}
+RULES: Final[Mapping[str, RowRule]] = {"GRU": recurrent, "LSTM": recurrent, "RNN": recurrent}

@@ -8,10 +8,10 @@ from typing import Final
 
 import numpy as np
 
-from lockstep.proof.rows.call import Call, Rule
-from lockstep.proof.rows.number import ARITHMETIC, Number, Numbers
+from lockstep.proof.rows.call import Call, RowRule
+from lockstep.proof.rows.fact import MixingError, Placement, Tensor
+from lockstep.proof.rows.number import ARITHMETIC, Number, NumberArray
 from lockstep.proof.rows.reshape import squeezed
-from lockstep.proof.rows.value import MixingError, Rows, Tensor
 
 REDUCTIONS: Final = (
     "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean",
@@ -25,7 +25,7 @@ _FOLDS: Final = {
 }
 
 
-def check_along(rows: Rows | None, axes: Sequence[int]) -> None:
+def check_along(rows: Placement | None, axes: Sequence[int]) -> None:
     """Require that the batch axis is not among the axes along which an operator works.
 
     Raises:
@@ -47,7 +47,7 @@ def reduce_(call: Call) -> Tensor:
     return _reduced(tensor, axes, call.attribute("keepdims", 1), numbers)
 
 
-def _folded(operator: str, numbers: Numbers | None) -> Number | None:
+def _folded(operator: str, numbers: NumberArray | None) -> Number | None:
     if numbers is None or operator not in _FOLDS or not numbers.size:
         return None
     whole: Number = reduce(_FOLDS[operator], numbers.flat)
@@ -103,7 +103,7 @@ def determinant(call: Call) -> Tensor:
     return _reduced(tensor, [tensor.rank - 2, tensor.rank - 1], keep=False)
 
 
-RULES: Final[Mapping[str, Rule]] = {
+RULES: Final[Mapping[str, RowRule]] = {
     **dict.fromkeys(REDUCTIONS, reduce_),
     "ArgMax": arg,
     "ArgMin": arg,

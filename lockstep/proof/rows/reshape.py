@@ -12,16 +12,16 @@ from dataclasses import replace
 
 import numpy as np
 
+from lockstep.proof.rows.fact import FITTING, FOLDED, Placement, Tensor, UndecidedError
 from lockstep.proof.rows.number import (
-    Linear,
+    Affine,
     Number,
-    Unknown,
+    UnknownNumber,
     divide,
     follows_batch,
     known_product,
     product,
 )
-from lockstep.proof.rows.value import FITTING, FOLDED, Rows, Tensor, UndecidedError
 
 
 def reshaped(tensor: Tensor, target: Sequence[Number]) -> Tensor:
@@ -68,7 +68,7 @@ def _shared_tail(tensor: Tensor, target: Sequence[Number]) -> int:
     return shared
 
 
-def _reshaped_rows(tensor: Tensor, rows: Rows, target: Sequence[Number]) -> Tensor:
+def _reshaped_rows(tensor: Tensor, rows: Placement, target: Sequence[Number]) -> Tensor:
     before, after = _elements_around(tensor, rows)
     dims = _resolved(target, before, after, rows.count)
     for axis, times in _places(dims, rows):
@@ -77,12 +77,16 @@ def _reshaped_rows(tensor: Tensor, rows: Rows, target: Sequence[Number]) -> Tens
             found = replace(found, count=rows.count)
             return Tensor((*dims[:axis], found.length, *dims[axis + 1 :]), found)
     asked = [length for length in target if length != -1]
-    if before is None or after is None or any(isinstance(length, Unknown) for length in asked):
+    if (
+        before is None
+        or after is None
+        or any(isinstance(length, UnknownNumber) for length in asked)
+    ):
         raise UndecidedError("the shapes are not known well enough to find the rows again")
-    return Tensor(dims, Rows(FOLDED, before, after, rows.count))
+    return Tensor(dims, Placement(FOLDED, before, after, rows.count))
 
 
-def _elements_around(tensor: Tensor, rows: Rows) -> tuple[int | None, int | None]:
+def _elements_around(tensor: Tensor, rows: Placement) -> tuple[int | None, int | None]:
     """Elements in memory before and after the batch, None where that is not known."""
     if rows.axis == FOLDED:
         return rows.outer, rows.inner
@@ -98,22 +102,22 @@ def _resolved(
 ) -> tuple[Number, ...]:
     """The target with a length for -1; checked to hold for every batch size."""
     following = [length for length in target if follows_batch(length)]
-    if len(following) > 1 or not all(isinstance(n, Linear) and not n.offset for n in following):
+    if len(following) > 1 or not all(isinstance(n, Affine) and not n.offset for n in following):
         raise UndecidedError("its target shape follows the batch in a way not followed")
     if not following and count is None and -1 not in target:
         raise UndecidedError("its target shape holds for one batch size only")
-    whole: Number = Unknown(follows=not following and count is None)
+    whole: Number = UnknownNumber(follows=not following and count is None)
     if before is not None and after is not None:
-        whole = Linear(before * after) if following or count is None else before * after * count
+        whole = Affine(before * after) if following or count is None else before * after * count
     left_over = divide(whole, _product_of_others(target))
-    if -1 not in target and left_over != 1 and not isinstance(left_over, Unknown):
+    if -1 not in target and left_over != 1 and not isinstance(left_over, UnknownNumber):
         raise UndecidedError(FITTING)
     return tuple(left_over if length == -1 else length for length in target)
 
 
-def _places(dims: Sequence[Number], rows: Rows) -> Iterator[tuple[int, int]]:
+def _places(dims: Sequence[Number], rows: Placement) -> Iterator[tuple[int, int]]:
     """Axes on which the batch may lie, each with the multiple of the batch that it holds."""
-    following = [(axis, n.slope) for axis, n in enumerate(dims) if isinstance(n, Linear)]
+    following = [(axis, n.slope) for axis, n in enumerate(dims) if isinstance(n, Affine)]
     if following or rows.count is None:
         yield from following
         return
@@ -126,7 +130,7 @@ def _places(dims: Sequence[Number], rows: Rows) -> Iterator[tuple[int, int]]:
 
 def _rows_on(
     axis: int, times: int, dims: Sequence[Number], before: int | None, after: int | None
-) -> Rows | None:
+) -> Placement | None:
     """The rows on an axis of ``times · batch`` elements, or None if they do not lie along it.
 
     One side is enough: that both shapes hold as many elements settles the other.
@@ -141,7 +145,7 @@ def _rows_on(
     inner = times // outer
     if (before and front and outer * front != before) or (after and back and inner * back != after):
         return None
-    return Rows(axis, outer, inner)
+    return Placement(axis, outer, inner)
 
 
 def _product_of_others(target: Sequence[Number]) -> Number:

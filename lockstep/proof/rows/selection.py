@@ -9,39 +9,39 @@ from typing import Final
 
 import numpy as np
 
-from lockstep.proof.rows.call import Call, Rule, from_zero
+from lockstep.proof.rows.call import Call, RowRule, from_zero
+from lockstep.proof.rows.fact import (
+    FITTING,
+    MixingError,
+    Placement,
+    Tensor,
+    UndecidedError,
+    is_endless,
+)
 from lockstep.proof.rows.layout import check_beside, same_rows
 from lockstep.proof.rows.number import (
-    Linear,
+    Affine,
     Number,
-    Numbers,
-    Unknown,
+    NumberArray,
+    UnknownNumber,
     add,
     array_of,
     divide,
     follows_batch,
     smaller,
 )
-from lockstep.proof.rows.value import (
-    FITTING,
-    MixingError,
-    Rows,
-    Tensor,
-    UndecidedError,
-    is_endless,
-)
 
 _BY_POSITION: Final = "it keeps or drops rows by their position in the batch"
 
 
-def _numbers_of(tensor: Tensor) -> Numbers | None:
+def _numbers_of(tensor: Tensor) -> NumberArray | None:
     """The numbers of a short list, unknown ones where they are not followed."""
     if tensor.elements is not None or tensor.rows or tensor.rank != 1:
         return tensor.elements
     (length,) = tensor.shape
     if not isinstance(length, int) or length > 64:
         return None
-    return array_of(Unknown(tensor.follows) for _ in range(length))
+    return array_of(UnknownNumber(tensor.follows) for _ in range(length))
 
 
 def concat(call: Call) -> Tensor:
@@ -82,7 +82,7 @@ def joined(parts: Sequence[Tensor], axis: int) -> Tensor:
     return Tensor(dims, rows)
 
 
-def _stacked(rows: Sequence[Rows], parts: int) -> Rows:
+def _stacked(rows: Sequence[Placement], parts: int) -> Placement:
     if len(rows) < parts:
         raise MixingError("it puts constants before or behind the rows of the batch")
     if len({(each.axis, each.inner) for each in rows}) > 1:
@@ -109,14 +109,14 @@ def split_lengths(call: Call, whole: Number) -> list[Number]:
         return list(call.attribute("split"))
     pieces = call.attribute("num_outputs", call.outputs)
     each = divide(whole, pieces)
-    if not isinstance(each, Unknown):
+    if not isinstance(each, UnknownNumber):
         return [each] * pieces
     if isinstance(whole, int):  # the last piece is shorter
         each = -(-whole // pieces)
         return [each] * (pieces - 1) + [whole - each * (pieces - 1)]
     if follows_batch(whole):
         raise MixingError("it cuts the batch into parts")
-    return [Unknown(follows=False)] * pieces
+    return [UnknownNumber(follows=False)] * pieces
 
 
 def slice_(call: Call) -> Tensor:
@@ -142,7 +142,7 @@ def cut(tensor: Tensor, axis: int, start: Number, end: Number, step: Number = 1)
         MixingError: it chooses rows, or the batch size chooses.
         UndecidedError: the range is not known.
     """
-    if isinstance(end, Linear):
+    if isinstance(end, Affine):
         end = smaller(end, tensor.shape[axis])
     if tensor.rows and tensor.rows.axis == axis:
         rows = _cut_rows(tensor.rows, start, end, step)
@@ -151,7 +151,7 @@ def cut(tensor: Tensor, axis: int, start: Number, end: Number, step: Number = 1)
         raise MixingError("the batch size sets how much it cuts out", position=not tensor.rows)
     length = tensor.shape[axis]
     known = isinstance(start, int) and isinstance(end, int) and isinstance(step, int)
-    rest: Number = Unknown(follows=False)
+    rest: Number = UnknownNumber(follows=False)
     elements = None
     if known and isinstance(length, int):
         span = slice(start, end, step)
@@ -163,9 +163,9 @@ def cut(tensor: Tensor, axis: int, start: Number, end: Number, step: Number = 1)
     return Tensor((*tensor.shape[:axis], rest, *tensor.shape[axis + 1 :]), tensor.rows, elements)
 
 
-def _cut_rows(rows: Rows, start: Number, end: Number, step: Number) -> Rows:
+def _cut_rows(rows: Placement, start: Number, end: Number, step: Number) -> Placement:
     bounds = (start, end, step)
-    if any(isinstance(number, Unknown) for number in bounds):
+    if any(isinstance(number, UnknownNumber) for number in bounds):
         raise UndecidedError("which rows it cuts out is not known")
     first, last = _block(rows, start), rows.outer if is_endless(end) else _block(rows, end)
     if step != 1 or first is None or last is None or not 0 <= first < min(last, rows.outer):
@@ -173,12 +173,12 @@ def _cut_rows(rows: Rows, start: Number, end: Number, step: Number) -> Rows:
     return replace(rows, outer=min(last, rows.outer) - first)
 
 
-def _block(rows: Rows, number: Number) -> int | None:
+def _block(rows: Placement, number: Number) -> int | None:
     """The block of whole batches that begins at an index, or None if none does."""
     if number == 0:
         return 0
-    if isinstance(number, Linear):
-        block = divide(number, Linear(rows.inner))
+    if isinstance(number, Affine):
+        block = divide(number, Affine(rows.inner))
     elif rows.count is not None:
         block = divide(number, rows.inner * rows.count)
     else:
@@ -202,7 +202,7 @@ def pad(call: Call) -> Tensor:
         if follows_batch(front) or follows_batch(back):
             raise MixingError("the batch size sets the width of its borders")
         if tensor.rows and tensor.rows.axis == axis:
-            if isinstance(front, Unknown) or isinstance(back, Unknown):
+            if isinstance(front, UnknownNumber) or isinstance(back, UnknownNumber):
                 raise UndecidedError("the width of its border on the batch axis is not known")
             if front != 0 or back != 0:
                 raise MixingError("it adds or drops rows at the ends of the batch")
@@ -233,7 +233,7 @@ def compress(call: Call) -> Tensor:
     axis = call.axis(tensor.rank)
     if tensor.rows and tensor.rows.axis == axis:
         raise MixingError(_BY_POSITION)
-    dims = (*tensor.shape[:axis], Unknown(follows=False), *tensor.shape[axis + 1 :])
+    dims = (*tensor.shape[:axis], UnknownNumber(follows=False), *tensor.shape[axis + 1 :])
     return Tensor(dims, tensor.rows)
 
 
@@ -252,7 +252,7 @@ def reverse_sequence(call: Call) -> Tensor:
     return Tensor(tensor.dims, tensor.rows)
 
 
-RULES: Final[Mapping[str, Rule]] = {
+RULES: Final[Mapping[str, RowRule]] = {
     "Compress": compress,
     "Concat": concat,
     "Pad": pad,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from lockstep.proof.rows.call import Call, Rule
+from lockstep.proof.rows.call import Call, RowRule
+from lockstep.proof.rows.fact import MixingError, Tensor, TensorList, UndecidedError
 from lockstep.proof.rows.number import Number, follows_batch
 from lockstep.proof.rows.reshape import squeezed, unsqueezed
 from lockstep.proof.rows.selection import cut, joined
-from lockstep.proof.rows.value import MixingError, Tensor, TensorList, UndecidedError
 
 # A longer list is no list of parts; following it would only cost time.
 PIECES_LIMIT: Final = 4096
@@ -76,7 +76,7 @@ def concat_list(call: Call) -> Tensor:
     return joined([unsqueezed(item, [axis]) for item in items], axis)
 
 
-RULES: Final[Mapping[str, Rule]] = {
+RULES: Final[Mapping[str, RowRule]] = {
     "ConcatFromSequence": concat_list,
     "SequenceAt": at,
     "SequenceConstruct": construct,

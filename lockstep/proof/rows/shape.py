@@ -9,14 +9,22 @@ from typing import Any, Final
 import numpy as np
 from onnx import TensorProto, numpy_helper
 
-from lockstep.proof.rows.call import Call, Rule, from_zero
+from lockstep.proof.rows.call import Call, RowRule, from_zero
 from lockstep.proof.rows.elementwise import ELEMENTS_LIMIT, WIDE_TYPES
+from lockstep.proof.rows.fact import (
+    FITTING,
+    MixingError,
+    Placement,
+    Tensor,
+    UndecidedError,
+    shaped,
+)
 from lockstep.proof.rows.layout import broadcast, transposed
 from lockstep.proof.rows.number import (
-    Linear,
+    Affine,
     Number,
-    Numbers,
-    Unknown,
+    NumberArray,
+    UnknownNumber,
     array_of,
     follows_batch,
     known_product,
@@ -25,14 +33,6 @@ from lockstep.proof.rows.number import (
     whole_numbers,
 )
 from lockstep.proof.rows.reshape import reshaped, squeezed, unsqueezed
-from lockstep.proof.rows.value import (
-    FITTING,
-    MixingError,
-    Rows,
-    Tensor,
-    UndecidedError,
-    shaped,
-)
 
 # Types in which no number that is followed can wrap or round.
 _FOLLOWED: Final = frozenset({*WIDE_TYPES, TensorProto.BOOL})
@@ -67,7 +67,7 @@ def _is_short(tensor: Tensor) -> bool:
     return amount is not None and amount <= ELEMENTS_LIMIT
 
 
-def _array(numbers: Numbers) -> Tensor:
+def _array(numbers: NumberArray) -> Tensor:
     return Tensor(numbers.shape, None, numbers)
 
 
@@ -95,9 +95,9 @@ def reshape(call: Call) -> Tensor:
 
 def _as_length(number: Number, tensor: Tensor) -> Number:
     """A number of a target shape as a length: an unknown one may be 0 or -1 and mean another."""
-    if not isinstance(number, Unknown) or any(number is length for length in tensor.shape):
+    if not isinstance(number, UnknownNumber) or any(number is length for length in tensor.shape):
         return number
-    return Unknown(number.follows)
+    return UnknownNumber(number.follows)
 
 
 def flatten(call: Call) -> Tensor:
@@ -119,7 +119,7 @@ def squeeze(call: Call) -> Tensor:
     tensor = call.tensor(0)
     axes = call.axes(tensor.rank)
     if axes is None:
-        if tensor.rows or any(isinstance(length, Unknown) for length in tensor.shape):
+        if tensor.rows or any(isinstance(length, UnknownNumber) for length in tensor.shape):
             raise UndecidedError(
                 "it takes away every axis of length 1, the batch's too if it is one"
             )
@@ -159,14 +159,14 @@ def expand(call: Call) -> Tensor:
     return replace(whole, elements=np.broadcast_to(tensor.elements, sizes))
 
 
-def _expand_rows(tensor: Tensor, rows: Rows, target: tuple[Number, ...]) -> Tensor:
+def _expand_rows(tensor: Tensor, rows: Placement, target: tuple[Number, ...]) -> Tensor:
     axis = rows.axis - tensor.rank + len(target)
     if axis >= 0:
         fixed = rows.count is not None and target[axis] == rows.outer * rows.count * rows.inner
         if target[axis] not in {1, rows.length} and not fixed:
             raise UndecidedError("it stretches the batch axis to a length that is not the batch's")
         target = (*target[:axis], 1, *target[axis + 1 :])
-    if any(isinstance(length, Linear) for length in target):
+    if any(isinstance(length, Affine) for length in target):
         raise MixingError("a second axis of its output is as long as the batch")
     if any(map(follows_batch, target)):
         raise UndecidedError("its target shape follows the batch in a way not followed")
@@ -225,7 +225,7 @@ def range_(call: Call) -> Tensor:
         if len(numbers) <= ELEMENTS_LIMIT:
             return _array(array_of(numbers))
         return Tensor((len(numbers),))
-    return Tensor((Unknown(follows=False),))
+    return Tensor((UnknownNumber(follows=False),))
 
 
 def eye_like(call: Call) -> Tensor:
@@ -236,7 +236,7 @@ def eye_like(call: Call) -> Tensor:
     return Tensor(tensor.dims)
 
 
-RULES: Final[Mapping[str, Rule]] = {
+RULES: Final[Mapping[str, RowRule]] = {
     "Constant": constant,
     "ConstantOfShape": constant_of_shape,
     "Expand": expand,

@@ -1,16 +1,29 @@
-"""One step of the walk: the rule of a node, applied to what is known of its inputs."""
+"""One step: the rule of a node, applied to what is known of its inputs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
-from onnx import AttributeProto, NodeProto
+from onnx import NodeProto
 
-from lockstep.proof.rows.call import Call, Rule
+from lockstep.proof.graph.site import Site
+from lockstep.proof.rows.call import Call, RowRule
 from lockstep.proof.rows.elementwise import ELEMENTS_LIMIT
-from lockstep.proof.rows.number import Unknown, follows_batch
+from lockstep.proof.rows.fact import (
+    FOLDED,
+    Mixing,
+    MixingError,
+    RandomError,
+    RowFact,
+    Tensor,
+    TensorList,
+    Undecided,
+    UndecidedError,
+    tensors_of,
+)
+from lockstep.proof.rows.number import UnknownNumber, follows_batch
 from lockstep.proof.rows.table import (
     INDEX_INPUTS,
     KEEPS_FOLDS,
@@ -20,80 +33,46 @@ from lockstep.proof.rows.table import (
     SHAPE_INPUTS,
     STANDARD_DOMAINS,
 )
-from lockstep.proof.rows.value import (
-    FOLDED,
-    Mixing,
-    MixingError,
-    RandomError,
-    Tensor,
-    TensorList,
-    Undecided,
-    UndecidedError,
-    Value,
-    tensors_of,
-)
+
+_Site = Site[RowFact | None]
 
 MISFIT: Final = "its inputs or attributes do not fit it"
 
 
-@dataclass(frozen=True)
-class Site:
-    """A node, and how verdicts name it.
-
-    Attributes:
-        node: the node.
-        domain: domain of its operator, empty for the default one.
-        path: its path, e.g. ``main/If_3.then_branch/Softmax_0``.
-    """
-
-    node: NodeProto
-    domain: str
-    path: str
-
-    @property
-    def operator(self) -> str:
-        """The operator's name, with its domain where that is not the default one."""
-        return f"{self.domain}.{self.node.op_type}" if self.domain else self.node.op_type
-
-    @property
-    def used(self) -> int:
-        """How many outputs are listed, empty names at the end left out."""
-        return max((k for k, name in enumerate(self.node.output, 1) if name), default=0)
-
-    def undecided(self, reason: str) -> list[Value]:
-        """That nothing can be told of any output."""
-        return [Undecided(self.path, self.operator, reason)] * len(self.node.output)
-
-    def mixing(self, reason: str, *, position: bool = False) -> list[Value]:
-        """That every output mixes rows."""
-        return [Mixing(self.path, self.operator, reason, position)] * len(self.node.output)
-
-    def constants(self) -> list[Value]:
-        """That every output is a constant of which nothing more is known."""
-        return [Tensor(None)] * len(self.node.output)
+def undecided(site: _Site, reason: str) -> list[RowFact]:
+    """That nothing can be told of any output."""
+    return [Undecided(site.path, site.operator, reason)] * len(site.node.output)
 
 
-def step(
-    site: Site,
-    given: Sequence[Value | None],
-    version: int,
-    attributes: Mapping[str, AttributeProto],
-) -> list[Value]:
+def mixing(site: _Site, reason: str, *, position: bool = False) -> list[RowFact]:
+    """That every output mixes rows."""
+    return [Mixing(site.path, site.operator, reason, position)] * len(site.node.output)
+
+
+def _constants(site: _Site) -> list[RowFact]:
+    """That every output is a constant of which nothing more is known."""
+    return [Tensor(None)] * len(site.node.output)
+
+
+def _used(node: NodeProto) -> int:
+    """How many outputs are listed, empty names at the end left out."""
+    return max((k for k, name in enumerate(node.output, 1) if name), default=0)
+
+
+def step(site: _Site) -> list[RowFact]:
     """What a node makes of its inputs.
 
     Args:
         site: the node; no function of the model, and without subgraphs.
-        given: what is known of its inputs, None where one is left out.
-        version: version of its operator set.
-        attributes: its attributes.
 
     Returns:
-        One value for each output.
+        What is known of each output.
     """
+    given = site.inputs
     if site.node.op_type == "CastLike":  # its second input lends its type alone
         given = given[:1]
     rule = RULES.get((site.domain, site.node.op_type))
-    if not site.domain and version < OLDEST_VERSION:
+    if not site.domain and site.version < OLDEST_VERSION:
         rule = None
     blocked = _blocked(site, given, known=rule is not None)
     if blocked is not None:
@@ -104,25 +83,29 @@ def step(
         if rule is None:
             raise _no_rule(site)
         inputs = tuple(value if isinstance(value, Tensor | TensorList) else None for value in given)
-        return _ruled(site, rule, Call(site.node.op_type, version, attributes, inputs, site.used))
+        return _ruled(
+            site,
+            rule,
+            Call(site.node.op_type, site.version, site.attributes, inputs, _used(site.node)),
+        )
     except MixingError as found:
         return _mixing(site, found, tensors)
     except RandomError as found:
-        return site.undecided(str(found))
+        return undecided(site, str(found))
     except UndecidedError as found:
-        return site.constants() if constant else site.undecided(str(found))
+        return _constants(site) if constant else undecided(site, str(found))
     except (ArithmeticError, LookupError, TypeError, ValueError):
         # A file that breaks the operator's contract; whether it runs at all is measured elsewhere.
-        return site.constants() if constant else site.undecided(MISFIT)
+        return _constants(site) if constant else undecided(site, MISFIT)
 
 
-def _no_rule(site: Site) -> UndecidedError:
+def _no_rule(site: _Site) -> UndecidedError:
     """An operator of the standard keeps constants constant; of others not even that is known."""
     reason = "there is no rule for this operator"
     return UndecidedError(reason) if site.domain in STANDARD_DOMAINS else RandomError(reason)
 
 
-def _ruled(site: Site, rule: Rule, call: Call) -> list[Value]:
+def _ruled(site: _Site, rule: RowRule, call: Call) -> list[RowFact]:
     """What a rule says, with what follows from the inputs alone."""
     tensors = [tensor for value in call.inputs for tensor in tensors_of(value)]
     _check_data(call, tensors)
@@ -134,31 +117,31 @@ def _ruled(site: Site, rule: Rule, call: Call) -> list[Value]:
     return [*stamped, *[missing] * (len(site.node.output) - len(stamped))]
 
 
-def _mixing(site: Site, found: MixingError, tensors: Sequence[Tensor]) -> list[Value]:
+def _mixing(site: _Site, found: MixingError, tensors: Sequence[Tensor]) -> list[RowFact]:
     """That rows are mixed here, unless they are too alike or too few for it to show."""
     carrying = [tensor for tensor in tensors if tensor.rows]
     if any(tensor.rows and tensor.rows.count == 1 for tensor in carrying):
-        return site.undecided(f"the file takes one row only, yet {found}")
+        return undecided(site, f"the file takes one row only, yet {found}")
     sized = any(tensor.follows for tensor in tensors)
     if carrying and not sized and all(tensor.uniform for tensor in carrying):
-        return site.undecided(f"the rows are all the same, yet {found}")
-    return site.mixing(str(found), position=found.position)
+        return undecided(site, f"the rows are all the same, yet {found}")
+    return mixing(site, str(found), position=found.position)
 
 
-def _blocked(site: Site, given: Sequence[Value | None], *, known: bool) -> list[Value] | None:
+def _blocked(site: _Site, given: Sequence[RowFact | None], *, known: bool) -> list[RowFact] | None:
     """The outputs, where an input mixes rows already or is undecided."""
-    mixing = [(k, value) for k, value in enumerate(given) if isinstance(value, Mixing)]
-    undecided = [value for value in given if isinstance(value, Undecided)]
-    if mixing:
-        index, first = mixing[0]
+    mixed = [(k, value) for k, value in enumerate(given) if isinstance(value, Mixing)]
+    unsure = [value for value in given if isinstance(value, Undecided)]
+    if mixed:
+        index, first = mixed[0]
         if not known:
-            return site.undecided("there is no rule for this operator")
+            return undecided(site, "there is no rule for this operator")
         if site.node.op_type in READS_SHAPE:
-            return site.undecided(f"it reads the shape of a value made at {first.node}")
-        if first.position and INDEX_INPUTS.get(site.node.op_type) == index and len(mixing) == 1:
-            return site.undecided("it picks by positions in the batch, which may be the row's own")
+            return undecided(site, f"it reads the shape of a value made at {first.node}")
+        if first.position and INDEX_INPUTS.get(site.node.op_type) == index and len(mixed) == 1:
+            return undecided(site, "it picks by positions in the batch, which may be the row's own")
         return [first] * len(site.node.output)
-    return [undecided[0]] * len(site.node.output) if undecided else None
+    return [unsure[0]] * len(site.node.output) if unsure else None
 
 
 def _check_data(call: Call, tensors: Sequence[Tensor]) -> None:
@@ -181,16 +164,16 @@ def _check_read(call: Call) -> None:
             raise UndecidedError(f"its input {index} depends on the batch")
 
 
-def _stamped(result: Tensor | TensorList, inputs: Sequence[Tensor], site: Site) -> Value:
+def _stamped(result: Tensor | TensorList, inputs: Sequence[Tensor], site: _Site) -> RowFact:
     """The result with what follows from the inputs alone."""
     if isinstance(result, TensorList):
         items = [_stamped_tensor(item, inputs, site) for item in result.items]
         kept = tuple(item for item in items if isinstance(item, Tensor))
-        return TensorList(kept) if len(kept) == len(items) else site.undecided(MISFIT)[0]
+        return TensorList(kept) if len(kept) == len(items) else undecided(site, MISFIT)[0]
     return _stamped_tensor(result, inputs, site)
 
 
-def _stamped_tensor(result: Tensor, inputs: Sequence[Tensor], site: Site) -> Value:
+def _stamped_tensor(result: Tensor, inputs: Sequence[Tensor], site: _Site) -> RowFact:
     carrying = [tensor for tensor in inputs if tensor.rows]
     rests_on = frozenset[str]().union(*(tensor.rests_on for tensor in inputs))
     if carrying or result.rows or any(tensor.follows for tensor in inputs):
@@ -204,23 +187,23 @@ def _stamped_tensor(result: Tensor, inputs: Sequence[Tensor], site: Site) -> Val
         follows = any(map(follows_batch, result.elements.flat))
     elif carrying:
         # No rule turns rows into a constant; if one did, that would be its mistake.
-        return site.undecided("the rows were lost")[0]
+        return undecided(site, "the rows were lost")[0]
     else:
         follows = any(tensor.follows for tensor in inputs)
     return replace(result, follows=follows, uniform=False, rests_on=rests_on)
 
 
-def join(site: Site, then: Value, otherwise: Value) -> Value:
+def join(site: _Site, then: RowFact, otherwise: RowFact) -> RowFact:
     """What is known of the output of a choice that reading cannot make."""
     if not isinstance(then, Tensor) or not isinstance(otherwise, Tensor):
         blocking = otherwise if isinstance(then, Tensor) else then
-        return blocking if isinstance(blocking, Undecided) else site.undecided(_BRANCHES)[0]
+        return blocking if isinstance(blocking, Undecided) else undecided(site, _BRANCHES)[0]
     if then.rows != otherwise.rows or then.dims is None or otherwise.dims is None:
-        return site.undecided(_BRANCHES)[0]
+        return undecided(site, _BRANCHES)[0]
     if len(then.dims) != len(otherwise.dims):
-        return site.undecided(_BRANCHES)[0]
+        return undecided(site, _BRANCHES)[0]
     dims = tuple(
-        left if left == right else Unknown(follows=False)
+        left if left == right else UnknownNumber(follows=False)
         for left, right in zip(then.dims, otherwise.dims, strict=True)
     )
     return Tensor(

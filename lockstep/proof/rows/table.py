@@ -1,4 +1,4 @@
-"""The table of rules, and what the walk must know of operators beside their rules."""
+"""The table of rules, and what a step must know of operators beside their rules."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lockstep.proof.rows import (
     shape,
     window,
 )
-from lockstep.proof.rows.call import Rule
+from lockstep.proof.rows.call import RowRule
 
 LEARNER_DOMAIN: Final = "ai.onnx.ml"
 STANDARD_DOMAINS: Final = frozenset({"", LEARNER_DOMAIN})
@@ -29,7 +29,7 @@ _FAMILIES: Final = (
     elementwise, shape, selection, lookup, contraction, reduction, normalization, window, recurrent,
     sequence,
 )  # fmt: skip
-RULES: Final[Mapping[tuple[str, str], Rule]] = {
+RULES: Final[Mapping[tuple[str, str], RowRule]] = {
     **{
         ("", operator): rule
         for family in _FAMILIES

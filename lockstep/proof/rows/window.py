@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from lockstep.proof.rows.call import Call, Rule
+from lockstep.proof.rows.call import Call, RowRule
+from lockstep.proof.rows.fact import MixingError, Placement, Tensor, UndecidedError
 from lockstep.proof.rows.layout import check_beside, same_rows
-from lockstep.proof.rows.number import Number, Unknown, divide, follows_batch, multiply
-from lockstep.proof.rows.value import MixingError, Rows, Tensor, UndecidedError
+from lockstep.proof.rows.number import Number, UnknownNumber, divide, follows_batch, multiply
 
 
-def leading_rows(tensor: Tensor) -> Rows | None:
+def leading_rows(tensor: Tensor) -> Placement | None:
     """The rows of a tensor whose first axis must be that of instances.
 
     Raises:
@@ -97,18 +97,18 @@ def _fitting(
     length: Number, size: Number, stride: int, dilation: int, pads: tuple[int, int], call: Call
 ) -> Number:
     if not isinstance(length, int) or not isinstance(size, int):
-        return Unknown(follows=False)
+        return UnknownNumber(follows=False)
     room = length + sum(pads) - dilation * (size - 1) - 1
     whole, left_over = divmod(room, stride)
     if not left_over or not call.attribute("ceil_mode", 0):
         return whole + 1
     # Whether a window may begin inside the padding is told differently by different versions.
     begins_inside = (whole + 1) * stride < length + pads[0]
-    return whole + 2 if begins_inside else Unknown(follows=False)
+    return whole + 2 if begins_inside else UnknownNumber(follows=False)
 
 
 def _unknown(amount: int) -> list[Number]:
-    return [Unknown(follows=False) for _ in range(amount)]
+    return [UnknownNumber(follows=False) for _ in range(amount)]
 
 
 def resize(call: Call) -> Tensor:
@@ -140,13 +140,13 @@ def grid_sample(call: Call) -> Tensor:
     return Tensor(dims, _together(image, grid))
 
 
-def _together(first: Tensor, second: Tensor) -> Rows | None:
+def _together(first: Tensor, second: Tensor) -> Placement | None:
     """The rows of two inputs that share their first axis."""
     left, right = leading_rows(first), leading_rows(second)
     if left and right:
         return same_rows(left, right)
     if left or right:
-        check_beside(second if left else first, 0, left or right or Rows(0))
+        check_beside(second if left else first, 0, left or right or Placement(0))
         raise UndecidedError("one of its inputs is a constant of one row")
     return None
 
@@ -163,7 +163,7 @@ def block_to_depth(call: Call) -> Tensor:
     return Tensor((first, multiply(channels, square), *(divide(n, size) for n in space)), rows)
 
 
-RULES: Final[Mapping[str, Rule]] = {
+RULES: Final[Mapping[str, RowRule]] = {
     "AveragePool": pool,
     "Conv": conv,
     "ConvInteger": integer_conv,

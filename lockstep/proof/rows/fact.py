@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
-from lockstep.proof.rows.number import ENDLESS, Linear, Number, Numbers, follows_batch
+from lockstep.proof.rows.number import ENDLESS, Affine, Number, NumberArray, follows_batch
 
 FOLDED: Final = -1
 FITTING: Final = "the shapes of its inputs do not fit each other"
@@ -32,7 +32,7 @@ class RandomError(UndecidedError):
 
 
 @dataclass(frozen=True)
-class Rows:
+class Placement:
     """Where the rows of the batch lie in a tensor.
 
     The axis has the length ``outer · batch · inner``, and its element
@@ -54,9 +54,9 @@ class Rows:
     count: int | None = field(default=None, compare=False)
 
     @property
-    def length(self) -> Linear:
+    def length(self) -> Affine:
         """Length of the axis."""
-        return Linear(self.outer * self.inner)
+        return Affine(self.outer * self.inner)
 
     def at(self, axis: int) -> Self:
         """The same rows on another axis."""
@@ -78,8 +78,8 @@ class Tensor:
     """
 
     dims: tuple[Number, ...] | None
-    rows: Rows | None = None
-    elements: Numbers | None = None
+    rows: Placement | None = None
+    elements: NumberArray | None = None
     follows: bool = False
     uniform: bool = False
     rests_on: frozenset[str] = frozenset()
@@ -145,10 +145,10 @@ class Undecided:
     reason: str
 
 
-Value = Tensor | TensorList | Mixing | Undecided
+RowFact = Tensor | TensorList | Mixing | Undecided
 
 
-def tensors_of(value: Value | None) -> tuple[Tensor, ...]:
+def tensors_of(value: RowFact | None) -> tuple[Tensor, ...]:
     """The tensors in a value."""
     if isinstance(value, Tensor):
         return (value,)
@@ -168,9 +168,9 @@ def shaped(dims: tuple[Number, ...]) -> Tensor:
     if len(following) > 1:
         raise MixingError("two axes of its output are as long as the batch")
     length = dims[following[0]]
-    if not isinstance(length, Linear) or length.offset or length.slope < 0:
+    if not isinstance(length, Affine) or length.offset or length.slope < 0:
         raise UndecidedError("the length of its output follows the batch in a way not followed")
-    return Tensor(dims, Rows(following[0], inner=length.slope), uniform=True)
+    return Tensor(dims, Placement(following[0], inner=length.slope), uniform=True)
 
 
 def is_endless(number: Number) -> bool:

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import NodeProto
 
-from lockstep.proof.exact.value import Array, Broken, Value
+from lockstep.proof.exact.interval import Array, Broken, Interval
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Accumulation:
 
 
 @dataclass(frozen=True)
-class Site:
+class Operation:
     """A node and what enters it.
 
     Attributes:
@@ -48,43 +47,16 @@ class Site:
     path: str
     operator: str
     names: Sequence[str]
-    values: Sequence[Value | None]
+    values: Sequence[Interval | None]
     attributes: Mapping[str, Any]
     outputs: int
     accumulations: list[Accumulation]
-
-    @classmethod
-    def of(
-        cls,
-        node: NodeProto,
-        place: int,
-        known: Mapping[str, Value],
-        accumulations: list[Accumulation],
-    ) -> Site:
-        """The site of a node.
-
-        Raises:
-            Broken: where nothing is known of what enters it, or it holds a graph.
-        """
-        for name in node.input:
-            if name and name not in known:
-                raise Broken(f"nothing is known of {name!r}, which enters it")
-        attributes = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
-        return cls(
-            path=node.name or f"{node.op_type} at place {place}",
-            operator=node.op_type,
-            names=tuple(node.input),
-            values=tuple(known[name] if name else None for name in node.input),
-            attributes=attributes,
-            outputs=len(node.output),
-            accumulations=accumulations,
-        )
 
     def attribute(self, name: str, default: Any) -> Any:
         """An attribute's value, or what holds where it is not there."""
         return self.attributes.get(name, default)
 
-    def operands(self, count: int) -> list[Value]:
+    def operands(self, count: int) -> list[Interval]:
         """Exactly so many inputs.
 
         Raises:
@@ -95,7 +67,7 @@ class Site:
             raise Broken(f"it must have {count} inputs, and has {len(self.values)}")
         return there
 
-    def value(self, place: int) -> Value | None:
+    def value(self, place: int) -> Interval | None:
         """An input, or None where it is left out."""
         return self.values[place] if place < len(self.values) else None
 

@@ -36,7 +36,7 @@ class Broken(Exception):
 
 
 @dataclass(frozen=True)
-class Value:
+class Interval:
     """What is known of a tensor, for a batch of one row.
 
     Attributes:

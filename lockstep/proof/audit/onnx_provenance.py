@@ -16,7 +16,7 @@ Source = Literal["absent", "constant", "overridable", "input", "carried", "compu
 
 
 @dataclass(frozen=True)
-class Value:
+class Provenance:
     """What is known of one tensor before anything runs.
 
     Attributes:
@@ -33,9 +33,9 @@ class Value:
     origin: str = field(default="", compare=False)
 
 
-ABSENT: Final = Value("absent")
-CARRIED: Final = Value("carried")
-COMPUTED: Final = Value("computed")
+ABSENT: Final = Provenance("absent")
+CARRIED: Final = Provenance("carried")
+COMPUTED: Final = Provenance("computed")
 
 _NOT_REAL = frozenset({TensorProto.STRING, TensorProto.COMPLEX64, TensorProto.COMPLEX128})
 _KEEPS_SCALAR = frozenset({"Identity", "Squeeze", "Unsqueeze", "Reshape", "Flatten"})
@@ -67,13 +67,15 @@ _CONSTANTS: Mapping[str, Callable[[AttributeProto], float | None]] = {
 }
 
 
-def value_of(tensor: TensorProto | SparseTensorProto, *, overridable: bool = False) -> Value:
+def provenance_of(
+    tensor: TensorProto | SparseTensorProto, *, overridable: bool = False
+) -> Provenance:
     """A tensor that lies in the file; its element is read only where it has exactly one.
 
     Raises:
         Unreadable: its values are not of the type and shape that it states.
     """
-    return Value("overridable" if overridable else "constant", _scalar(tensor))
+    return Provenance("overridable" if overridable else "constant", _scalar(tensor))
 
 
 def _scalar(tensor: TensorProto | SparseTensorProto) -> float | None:
@@ -95,8 +97,8 @@ def _scalar(tensor: TensorProto | SparseTensorProto) -> float | None:
 
 
 def fold(
-    node: NodeProto, attributes: Mapping[str, AttributeProto], inputs: Sequence[Value]
-) -> Value:
+    node: NodeProto, attributes: Mapping[str, AttributeProto], inputs: Sequence[Provenance]
+) -> Provenance:
     """What a node of the default domain makes of values that are known.
 
     Args:
@@ -113,7 +115,7 @@ def fold(
             for name, attribute in attributes.items()
             if (form := _CONSTANTS.get(name)) is not None
         ]
-        return Value("constant", forms[0] if forms else None)
+        return Provenance("constant", forms[0] if forms else None)
     given = [value for value in inputs if value.source != "absent"]
     if not given:  # it makes something out of nothing: chance, or an operator that nobody knows
         return COMPUTED
@@ -145,11 +147,11 @@ def _only(elements: Sequence[float]) -> float | None:
     return float(elements[0]) if len(elements) == 1 else None
 
 
-def _dependence(values: Sequence[Value]) -> Value:
+def _dependence(values: Sequence[Provenance]) -> Provenance:
     """Of the values that a result depends on, the source that says least about it."""
     sources = {value.source for value in values}
     if sources & {"input", "computed"}:
         return COMPUTED
     if "carried" in sources:
         return CARRIED
-    return Value("overridable" if "overridable" in sources else "constant")
+    return Provenance("overridable" if "overridable" in sources else "constant")

@@ -1,0 +1,217 @@
+"""The reader of exactness: what each node makes of what is known, or where the argument breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from onnx import ModelProto, SparseTensorProto, TensorProto, ValueInfoProto, numpy_helper
+
+from lockstep.proof.exact.interval import Broken, Interval
+from lockstep.proof.exact.operation import Accumulation, Operation
+from lockstep.proof.exact.table import RULES
+from lockstep.proof.graph.reader import Endless, Reader
+from lockstep.proof.graph.site import Site
+from lockstep.proof.graph.traversal import Traversal, operator_sets
+
+LEAST_OPSET: Final = 13
+"""From it on Clip, Squeeze and ReduceSum take their numbers as inputs."""
+
+_UNKNOWN_OPERATOR: Final = "it is not among the operators that are exact or correctly rounded"
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A value that nothing computes.
+
+    Attributes:
+        name: by which it is asked for.
+    """
+
+    name: str
+
+
+_Known = Interval | Missing | None
+_Site = Site[_Known]
+
+
+class ExactReader(Reader[_Known]):
+    """Notes bounds and grids, and raises :class:`BrokenAt` where the argument breaks.
+
+    What holds a body (a function of the file, an If, a Loop) breaks it: a network in exact
+    precision has none.
+
+    Attributes:
+        accumulations: the sums that were shown to be exact.
+        operators: every operator that was met.
+    """
+
+    absent = None
+
+    def __init__(self) -> None:
+        self.accumulations: list[Accumulation] = []
+        self.operators: set[str] = set()
+
+    def unnamed(self, name: str) -> _Known:
+        """Of a name that nothing computes."""
+        return Missing(name)
+
+    def weight(
+        self, tensor: TensorProto | SparseTensorProto, replaceable: ValueInfoProto | None
+    ) -> _Known:
+        """Of a tensor that lies in the file; one that a caller may replace is like any input."""
+        if isinstance(tensor, SparseTensorProto):
+            raise BrokenAt("graph", "", Broken("it holds sparse weights"))
+        if replaceable is not None:
+            return _given(replaceable)
+        with _breaking_at(tensor.name, "initializer"):
+            return _constant(tensor)
+
+    def given(self, inputs: Sequence[ValueInfoProto]) -> Mapping[str, _Known]:
+        """Of the inputs of the model: any bits at all."""
+        return {each.name: _given(each) for each in inputs}
+
+    def carried(self, site: _Site) -> _Known:
+        """Of an input of a subgraph."""
+        return Missing(site.path)
+
+    def meet(self, site: _Site) -> None:
+        """Break at what is not among the operators that are read."""
+        self.operators.add(site.node.op_type)
+        with _breaking_at(path_of(site), site.node.op_type):
+            _refuse_unread(site)
+
+    def compute(self, site: _Site) -> Sequence[_Known]:
+        """Of the outputs of an operator: its rule."""
+        with _breaking_at(path_of(site), site.node.op_type):
+            try:
+                return self._computed(site)
+            except (ValueError, IndexError, KeyError, TypeError) as error:
+                raise Broken(f"it is not put together as its operator asks ({error})") from error
+
+    def _computed(self, site: _Site) -> Sequence[_Known]:
+        attributes = {
+            name: onnx.helper.get_attribute_value(each) for name, each in site.attributes.items()
+        }
+        if site.node.op_type == "Constant":
+            return [_constant_of(attributes)]
+        operation = Operation(
+            path=path_of(site),
+            operator=site.node.op_type,
+            names=tuple(site.node.input),
+            values=[None if isinstance(value, Missing) else value for value in site.inputs],
+            attributes=attributes,
+            outputs=len(site.node.output),
+            accumulations=self.accumulations,
+        )
+        made = RULES[site.node.op_type](operation)
+        return made if isinstance(made, list) else [made]
+
+    def choose(
+        self, site: _Site, then: Sequence[_Known], otherwise: Sequence[_Known]
+    ) -> Sequence[_Known]:
+        """Of the outputs of an If, which was refused when it was met."""
+        del then, otherwise
+        return self.repeat(site)
+
+    def repeat(self, site: _Site) -> Sequence[_Known]:
+        """Of the outputs of a Loop or Scan, which was refused when it was met."""
+        raise BrokenAt(path_of(site), site.node.op_type, Broken(_UNKNOWN_OPERATOR))
+
+    def endless(self, site: _Site, reason: Endless) -> Sequence[_Known]:
+        """Of the outputs of a node that is not read."""
+        raise BrokenAt(path_of(site), site.node.op_type, Broken(str(reason)))
+
+
+def follow(model: ModelProto, reader: ExactReader) -> None:
+    """Follow a graph from its inputs to its outputs.
+
+    Raises:
+        BrokenAt: at the first node at which the argument breaks.
+    """
+    if operator_sets(model).get("", 0) < LEAST_OPSET:
+        raise BrokenAt("graph", "", Broken(f"its operator set is older than {LEAST_OPSET}"))
+    for output in Traversal(model, reader).outputs():
+        with _breaking_at(output.name, "output"):
+            _check_output(output.value)
+
+
+def path_of(site: _Site) -> str:
+    """A node's name, or its place: there is one graph only, so no path is needed."""
+    return site.node.name or f"{site.node.op_type} at place {site.place}"
+
+
+def _refuse_unread(site: _Site) -> None:
+    if site.domain:
+        raise Broken(f"nothing is known of the operators of {site.domain}")
+    if site.is_call:
+        raise Broken("the file gives it a body of its own")
+    if site.node.op_type == "Constant":
+        return
+    for value in site.inputs:
+        if isinstance(value, Missing):
+            raise Broken(f"nothing is known of {value.name!r}, which enters it")
+    if site.node.op_type not in RULES:
+        raise Broken(_UNKNOWN_OPERATOR)
+
+
+def _check_output(value: _Known) -> None:
+    if value is None or isinstance(value, Missing):
+        raise Broken("nothing computes it")
+    if value.nan:
+        raise Broken("it may be NaN, whose bits are not fixed")
+    if value.zero and bool(value.may_be_zero().any()):
+        raise Broken("it may be 0 of either sign")
+
+
+@contextmanager
+def _breaking_at(node: str, operator: str) -> Iterator[None]:
+    try:
+        yield
+    except Broken as error:
+        raise BrokenAt(node, operator, error) from error
+
+
+class BrokenAt(Exception):
+    """The argument breaks at a node.
+
+    Attributes:
+        node: its path.
+        operator: what it is.
+        unit: of the node, where it is one.
+        reason: one clause.
+    """
+
+    def __init__(self, node: str, operator: str, broken: Broken) -> None:
+        super().__init__(broken.reason)
+        self.node, self.operator = node, operator
+        self.unit, self.reason = broken.unit, broken.reason
+
+
+def _constant(tensor: onnx.TensorProto) -> Interval:
+    return Interval.of(numpy_helper.to_array(tensor))
+
+
+def _constant_of(attributes: Mapping[str, Any]) -> Interval:
+    single: dict[str, Any] = {"value_float": np.float32, "value_int": np.int64}
+    several: dict[str, Any] = {"value_floats": np.float32, "value_ints": np.int64}
+    for name, value in attributes.items():
+        if name == "value":
+            return _constant(value)
+        if name in single | several:
+            return Interval.of(np.array(value, (single | several)[name]))
+    raise Broken("it holds no numbers")
+
+
+def _given(info: ValueInfoProto) -> Interval:
+    kind = info.type.tensor_type
+    sizes = [size.dim_value for size in kind.shape.dim]
+    with _breaking_at(info.name, "input"):
+        if not sizes or any(size < 1 for size in sizes[1:]):
+            raise Broken("the size of a row must be known")
+        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
+        return Interval.anything((1, *sizes[1:]), dtype)
