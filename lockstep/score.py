@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
-import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +12,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from lockstep.artifact.folder import TEMPORARY_PREFIX, open_artifact
+from lockstep.artifact.folder import open_artifact
 from lockstep.artifact.manifest import Label, Manifest
+from lockstep.artifact.whole import write_file
 from lockstep.engine.engine import EngineName, Rows
 from lockstep.engine.tile import run_in_pieces
 from lockstep.errors import InvalidSetting, Unreadable
@@ -142,23 +141,6 @@ def _write(output: Path, data: bytes) -> None:
         sys.stdout.buffer.flush()
         return
     try:
-        _write_whole(output, data)
+        write_file(output, (data,))
     except OSError as error:
         raise Unreadable(f"{output} cannot be written: {error.strerror or error}.") from error
-
-
-def _write_whole(output: Path, data: bytes) -> None:
-    """Write beside the output and rename: nobody ever reads half of it."""
-    if output.exists() and not output.is_file():  # a pipe or a device cannot be replaced
-        output.write_bytes(data)
-        return
-    temporary = output.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(output)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -9,14 +9,12 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import secrets
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from lockstep.artifact.manifest import Manifest, SealedFile, check_name
+from lockstep.artifact.whole import write_folder
 from lockstep.errors import (
     AlreadyExists,
     DigestMismatch,
@@ -32,7 +30,6 @@ GOLDEN = "golden.npz"
 ONNX = "model.onnx"
 TORCHSCRIPT = "model.ts"
 SERVING_FILES = frozenset({ONNX, TORCHSCRIPT, CERTIFICATE, GOLDEN})
-TEMPORARY_PREFIX = ".writing-"
 
 
 @dataclass(frozen=True)
@@ -182,9 +179,6 @@ def check_writable(models: Path, name: str) -> None:
 def write_artifact(models: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
     """Write an artifact, whole or not at all.
 
-    The files are written and synced in a temporary folder beside the version, which is then
-    renamed; a reader sees either nothing or everything.
-
     Args:
         models: the repository.
         manifest: without ``files``; they are sealed here.
@@ -208,8 +202,10 @@ def write_artifact(models: Path, manifest: Manifest, files: Mapping[str, bytes])
     content = sealed.to_bytes()
     papers = {MANIFEST: content, DIGEST: _digest_line(sha256(content))}
     try:
-        _write_whole(target, {**files, **papers})
+        write_folder(target, {**files, **papers})
     except OSError as error:
+        if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:  # somebody was faster
+            raise AlreadyExists(_exists(target)) from error
         raise Unreadable(
             f"{target} cannot be written: {error.strerror or error}; nothing was left there."
         ) from error
@@ -218,52 +214,6 @@ def write_artifact(models: Path, manifest: Manifest, files: Mapping[str, bytes])
 
 def _exists(target: Path) -> str:
     return f"{target} exists, and a version is never overwritten; choose another version or name."
-
-
-def _write_whole(target: Path, files: Mapping[str, bytes]) -> None:
-    temporary = target.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
-    renamed = False
-    try:
-        temporary.mkdir(parents=True)
-        for path, data in files.items():
-            _write_synced(temporary / path, data)
-        for folder in {(temporary / path).parent for path in files}:
-            _sync_folder(folder)
-        _rename(temporary, target)
-        renamed = True
-        _sync_folder(target.parent)
-    except BaseException:
-        if renamed:  # back first: a reader must never see it half removed
-            target.rename(temporary)
-        shutil.rmtree(temporary, ignore_errors=True)
-        with suppress(OSError):  # it holds other versions
-            target.parent.rmdir()
-        raise
-
-
-def _rename(temporary: Path, target: Path) -> None:
-    try:
-        temporary.rename(target)
-    except OSError as error:
-        if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:  # somebody was faster
-            raise AlreadyExists(_exists(target)) from error
-        raise
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _files(folder: Path) -> set[str]:

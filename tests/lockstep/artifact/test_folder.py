@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lockstep.artifact import folder
+from lockstep.artifact import whole
 from lockstep.artifact.folder import (
     SERVING_FILES,
     check_writable,
@@ -97,9 +97,9 @@ def count_of_steps(monkeypatch, step):
 STEPS = {
     "fsync": (os, "fsync"),
     "rename": (Path, "rename"),
-    "write": (folder, "_write_synced"),
+    "write": (whole, "_write_synced"),
     "mkdir": (Path, "mkdir"),
-    "sync folder": (folder, "_sync_folder"),
+    "sync folder": (whole, "_sync_folder"),
 }
 
 
@@ -153,14 +153,14 @@ def test_an_existing_version_is_not_overwritten(manifest, tmp_path):
 
 
 def test_a_version_that_appears_meanwhile_is_not_overwritten(manifest, tmp_path, monkeypatch):
-    real = folder._sync_folder
+    real = whole._sync_folder
 
     def somebody_is_faster(path):
-        monkeypatch.setattr(folder, "_sync_folder", real)
+        monkeypatch.setattr(whole, "_sync_folder", real)
         write_artifact(tmp_path, manifest, {**FILES, "card.md": b"theirs"})
         real(path)
 
-    monkeypatch.setattr(folder, "_sync_folder", somebody_is_faster)
+    monkeypatch.setattr(whole, "_sync_folder", somebody_is_faster)
     with pytest.raises(AlreadyExists):
         write_artifact(tmp_path, manifest, FILES)
     assert open_artifact(tmp_path / "m" / "3").read("card.md") == b"theirs"
