@@ -6,7 +6,6 @@ tensor is held to the same checks.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Collection, Mapping, Sequence
 from itertools import chain, islice
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from lockstep.artifact.columns import TRUTHS, Column, FeatureArray
 from lockstep.errors import MOST_PROBLEMS, SHOWN_PROBLEMS, InvalidInstances, Problem
+from lockstep.spelling import nearest_word
 
 NUMBER_TYPES = frozenset({int, float})
 
@@ -208,8 +208,8 @@ def _did_you_mean(word: str, known: Collection[str], problems: Sequence[Problem]
     """The nearest known word, for the few problems that are shown."""
     if len(problems) >= SHOWN_PROBLEMS or len(known) > HINTED_VOCABULARY:
         return ""
-    near = difflib.get_close_matches(word[:HINTED_WORD_LENGTH], known, n=1)
-    return f", did you mean {near[0]!r}?" if near else ""
+    near = nearest_word(word[:HINTED_WORD_LENGTH], known)
+    return f", did you mean {near!r}?" if near is not None else ""
 
 
 def check_features(features: FeatureArray, columns: Sequence[Column]) -> None:
