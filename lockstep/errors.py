@@ -129,3 +129,8 @@ def printable(text: str) -> str:
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
         for letter in text
     )
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what a library says; where it says nothing, the class of the error."""
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__

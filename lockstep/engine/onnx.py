@@ -12,7 +12,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state
 from lockstep.artifact.columns import FeatureArray
 from lockstep.artifact.manifest import Tensor
 from lockstep.engine.engine import EngineName, Rows
-from lockstep.errors import EngineFailure, Unreadable
+from lockstep.errors import EngineFailure, Unreadable, first_line
 
 _DATATYPES = {
     "tensor(float)": "FP32",
@@ -60,9 +60,7 @@ class OnnxEngine:
         try:
             return tuple(self._run(self._outputs, {self._input: features}))
         except ERRORS as error:
-            raise EngineFailure(
-                f"onnxruntime could not run the rows: {_first_line(error)}"
-            ) from error
+            raise EngineFailure(f"onnxruntime could not run the rows: {_said(error)}") from error
 
 
 def open_model(
@@ -113,14 +111,14 @@ def _session(model: bytes, *, threads: int, optimised: bool) -> Any:
     try:
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except ERRORS as error:
-        raise Unreadable(f"onnxruntime cannot load the model: {_first_line(error)}") from error
+        raise Unreadable(f"onnxruntime cannot load the model: {_said(error)}") from error
     # It holds the file's bytes for as long as it lives, to begin anew with another provider where
     # one fails: here there is one, and the bytes would be the model's size again.
     session.disable_fallback()
-    session._model_bytes = None  # noqa: SLF001 - tests/service/repository/test_reading.py sees that it is let go
+    session._model_bytes = None  # noqa: SLF001 - test_reading.py sees that it is let go
     return session
 
 
-def _first_line(error: Exception) -> str:
+def _said(error: Exception) -> str:
     """What onnxruntime says, without its error numbers and the places in its own sources."""
-    return _INTERNALS.sub("", str(error).strip().splitlines()[0])[:300]
+    return _INTERNALS.sub("", first_line(error))[:300]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -29,8 +29,7 @@ class TiledEngine:
 
     def run(self, features: FeatureArray) -> Rows:
         """Run a whole batch; see :class:`lockstep.engine.engine.Engine`."""
-        starts = range(0, len(features), self.tile)
-        return _joined([self._run_tile(features[i : i + self.tile]) for i in starts])
+        return _joined([self._run_tile(rows) for rows in pieces(features, self.tile)])
 
     def _run_tile(self, rows: FeatureArray) -> Rows:
         n = len(rows)
@@ -55,11 +54,21 @@ def run_in_pieces(engine: Engine, features: FeatureArray, max_rows: int) -> Rows
     Raises:
         EngineFailure: where the library could not run a piece.
     """
-    starts = range(0, len(features), max_rows)
-    return _joined([engine.run(features[i : i + max_rows]) for i in starts])
+    return _joined([engine.run(rows) for rows in pieces(features, max_rows)])
 
 
-def _joined(pieces: Sequence[Rows]) -> Rows:
-    if len(pieces) == 1:
-        return pieces[0]
-    return tuple(np.concatenate(outputs) for outputs in zip(*pieces, strict=True))
+def pieces(features: FeatureArray, max_rows: int) -> Iterator[FeatureArray]:
+    """Rows in pieces of ``max_rows``; the last one may be shorter.
+
+    Args:
+        features: ``[n, ...]``.
+        max_rows: of a piece, ≥ 1.
+    """
+    for start in range(0, len(features), max_rows):
+        yield features[start : start + max_rows]
+
+
+def _joined(answers: Sequence[Rows]) -> Rows:
+    if len(answers) == 1:
+        return answers[0]
+    return tuple(np.concatenate(outputs) for outputs in zip(*answers, strict=True))

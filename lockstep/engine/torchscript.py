@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import warnings
-import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 
 from lockstep.artifact.columns import FeatureArray
 from lockstep.artifact.manifest import Tensor
+from lockstep.artifact.sources import torchscript_without_sources
 from lockstep.engine.engine import EngineName, Rows
 from lockstep.errors import EngineFailure, Unreadable
 
@@ -99,7 +99,7 @@ def freeze(module: torch.nn.Module, sample: FeatureArray) -> bytes:
         frozen: Any = torch.jit.freeze(trace(module, torch.from_numpy(_writable(sample))))
         buffer = io.BytesIO()
         torch.jit.save(frozen, buffer)
-    return _without_sources(buffer.getvalue())
+    return torchscript_without_sources(buffer.getvalue())
 
 
 def _optimising(*, on: bool) -> AbstractContextManager[None]:
@@ -110,17 +110,6 @@ def _optimising(*, on: bool) -> AbstractContextManager[None]:
 def _writable(features: FeatureArray) -> FeatureArray:
     """Torch warns of an array that it may not write to (a request's own bytes): give a copy."""
     return features if features.flags.writeable else features.copy()
-
-
-def _without_sources(model: bytes) -> bytes:
-    """The same file without its debug records, which name files of the exporting machine."""
-    stripped = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(model)) as source, zipfile.ZipFile(stripped, "w") as target:
-        for record in source.infolist():
-            if not record.filename.endswith(".debug_pkl"):
-                # A ZipInfo made from the name alone carries a fixed date.
-                target.writestr(zipfile.ZipInfo(record.filename), source.read(record))
-    return stripped.getvalue()
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from lockstep.artifact.columns import FeatureArray
 from lockstep.engine.engine import Engine, Rows
-from lockstep.engine.tile import TiledEngine
+from lockstep.engine.tile import TiledEngine, run_in_pieces
 from lockstep.proof.parity import RELATIVE_BOUND, compare, output_scale
 
 # From the facts measured on AVX2 and AVX-512: no tile is safe everywhere, so several are tried;
@@ -138,7 +138,7 @@ def check_batch_invariance(
     """
     end = time.monotonic() + budget_s
     pool = np.concatenate([rows, outliers])
-    alone = _alone(engine, pool)
+    alone = run_in_pieces(engine, pool, 1)
     generator = np.random.default_rng(SEED)
     tried: list[int] = []
     batches = 0
@@ -168,11 +168,6 @@ def check_batch_invariance(
         batches=batches,
         holds=True,
     )
-
-
-def _alone(engine: Engine, pool: FeatureArray) -> Rows:
-    answers = [engine.run(pool[i : i + 1]) for i in range(len(pool))]
-    return tuple(np.concatenate(outputs) for outputs in zip(*answers, strict=True))
 
 
 def _draws(generator: np.random.Generator, size: int, pool: int) -> Iterator[NDArray[np.intp]]:
@@ -219,7 +214,7 @@ def check_tile(engine: TiledEngine, rows: FeatureArray, outliers: FeatureArray) 
         outliers: ``[m, ...]``.
     """
     pool = np.concatenate([rows, outliers])
-    alone = _alone(engine, pool)
+    alone = run_in_pieces(engine, pool, 1)
     generator = np.random.default_rng(SEED)
     # Position p holds row offset(p) + shift: after all shifts each row was everywhere, and because
     # the offsets are random, among other neighbours at each position.

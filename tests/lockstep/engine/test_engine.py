@@ -10,6 +10,7 @@ from lockstep.artifact.folder import open_artifact
 from lockstep.artifact.manifest import Tensor
 from lockstep.engine.engine import check_engine_name, open_engine
 from lockstep.engine.onnx import describe_tensors
+from lockstep.engine.tile import pieces
 from lockstep.errors import EngineFailure, EngineUnavailable, InvalidSetting, NotFound, Unreadable
 from lockstep.imported import import_onnx
 from serving import engine_of
@@ -110,3 +111,10 @@ def test_tensors_are_described_as_the_protocol_names_them(onnx_file):
     inputs, outputs = describe_tensors(source.read_bytes())
     assert [(t.datatype, t.shape) for t in inputs] == [("FP32", (-1, 2)), ("INT64", (3,))]
     assert [t.datatype for t in outputs] == ["FP64", "BOOL"]
+
+
+def test_pieces_hold_every_row_once_in_order():
+    rows = np.arange(14, dtype=np.float32).reshape(7, 2)
+    cut = list(pieces(rows, 3))
+    assert [len(piece) for piece in cut] == [3, 3, 1]
+    assert np.array_equal(np.concatenate(cut), rows)
