@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Self
 
@@ -20,6 +19,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from lockstep.errors import InvalidSetting
+from lockstep.spelling import nearest_word
 
 # Strict: in a settings file `true` is neither 1 nor 1.0.
 Whole = Annotated[int, Strict()]
@@ -38,8 +38,8 @@ Rates = Annotated[
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The question after a word that is not known, or nothing where no known word is near."""
-    near = difflib.get_close_matches(word.lower(), list(known), n=1)
-    return f" Did you mean {near[0]}?" if near else ""
+    near = nearest_word(word.lower(), known)
+    return f" Did you mean {near}?" if near is not None else ""
 
 
 class Section(BaseModel):

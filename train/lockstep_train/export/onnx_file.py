@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from onnx import ModelProto
 from torch import nn
 
 from lockstep.artifact.columns import FeatureArray
+from lockstep.artifact.sources import onnx_without_sources
 from lockstep_train.export.facts import INPUT
 
 OPSET = 18
@@ -44,17 +44,7 @@ def to_onnx(module: nn.Module, sample: FeatureArray, output: str) -> bytes:
         )
     if program is None:  # only the legacy exporter returns none
         raise TypeError("torch.onnx.export(dynamo=True) must return a program, got None.")
-    model: bytes = _without_sources(program.model_proto).SerializeToString()
-    return model
-
-
-def _without_sources(model: ModelProto) -> ModelProto:
-    """The same model without the stack traces that name files of the exporting machine."""
-    graph = model.graph
-    values = [*graph.input, *graph.output, *graph.value_info]
-    for part in (model, graph, *graph.node, *graph.initializer, *values):
-        part.ClearField("metadata_props")
-    return model
+    return onnx_without_sources(program.model_proto)
 
 
 @contextmanager

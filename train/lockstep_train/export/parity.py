@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from lockstep.artifact.columns import Column, FeatureArray
 from lockstep.artifact.manifest import Precision, Task, Tensor
 from lockstep.engine.engine import MODEL_FILES, EngineName, open_engine
+from lockstep.engine.tile import pieces
 from lockstep.errors import ParityBroken
 from lockstep.proof.parity import Parity, compare
 
@@ -88,8 +89,7 @@ def _pairs(
 
 
 def _in_runs(answer: Answer, features: FeatureArray) -> NDArray[Any]:
-    starts = range(0, len(features), RUN_ROWS)
-    return np.concatenate([answer(features[start : start + RUN_ROWS]) for start in starts])
+    return np.concatenate([answer(rows) for rows in pieces(features, RUN_ROWS)])
 
 
 def _engine(name: EngineName, file: bytes, output: Tensor) -> Answer:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from lockstep.artifact.whole import write_file
 from lockstep.errors import InvalidSetting, NotFound, Unreadable
 from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.data.dataset import Dataset, Split
@@ -97,7 +96,7 @@ class Checkpoint:
         content = to_bytes({"format": _FORMAT, "origin": self._origin, "state": dict(state)})
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            _replace(self.path, hashlib.sha256(content).hexdigest().encode(), content)
+            write_file(self.path, (hashlib.sha256(content).hexdigest().encode(), content))
         except OSError as error:
             raise InvalidSetting(
                 f"The checkpoint {self.path} cannot be written: {error.strerror or error}; make "
@@ -176,17 +175,3 @@ def _arrays(splits: Iterable[Split]) -> Iterable[np.ndarray[Any, Any]]:
         yield split.features
         yield split.targets
         yield np.empty(0) if split.weights is None else split.weights
-
-
-def _replace(path: Path, *parts: bytes) -> None:
-    """Write a file beside the old one and rename it: a reader sees the one or the other."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.writelines(parts)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -17,7 +17,7 @@ from optuna.study import Study
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from lockstep.errors import InvalidSetting, Unreadable
+from lockstep.errors import InvalidSetting, Unreadable, first_line
 
 STUDIES = Path(".lockstep/studies")
 IDENTITY = "lockstep"
@@ -113,12 +113,12 @@ class Store:
         except ArgumentError as error:
             raise InvalidSetting(
                 "A study's storage must be a database's address, such as sqlite:///study.db or "
-                f"postgresql://user@host/name: {_first_line(error)}."
+                f"postgresql://user@host/name: {_said(error)}."
             ) from error
         except ImportError as error:
             raise InvalidSetting(
                 f"The database {self} needs a driver that is not installed: "
-                f"{_first_line(error.__cause__ or error)}."
+                f"{_said(error.__cause__ or error)}."
             ) from error
         except RuntimeError as error:  # tables of another version of Optuna
             raise self._refusal(error) from error
@@ -127,7 +127,7 @@ class Store:
         cause = getattr(error, "orig", None) or error.__cause__ or error
         return Unreadable(
             f"The study's database {self} does not answer, or is none of Optuna's: "
-            f"{_first_line(getattr(cause, 'orig', None) or cause)}."
+            f"{_said(getattr(cause, 'orig', None) or cause)}."
         )
 
     def _check(self, study: Study, identity: Mapping[str, Any]) -> None:
@@ -147,5 +147,5 @@ class Store:
             )
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n", maxsplit=1)[0].rstrip(".")
+def _said(error: BaseException) -> str:
+    return first_line(error).rstrip(".")
