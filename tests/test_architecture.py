@@ -191,6 +191,21 @@ def test_nothing_but_the_command_prints():
     assert printing <= {"service/lockstep_service/process/server.py"}  # the curl line on demand
 
 
+def modules_taken(path):
+    """The modules of other rooms that a file imports as modules, instead of what is in them."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            top, *rest = node.module.split(".")
+            room = PACKAGES[top].joinpath(*rest) if top in PACKAGES else path.parent
+            if room != path.parent:
+                yield from (name.name for name in node.names if (room / f"{name.name}.py").exists())
+
+
+def test_things_are_imported_from_another_room_and_not_its_modules():
+    taken = {name_of(path): list(modules_taken(path)) for path in SOURCES}
+    assert {name: modules for name, modules in taken.items() if modules} == {}
+
+
 def functions(path):
     kinds = ast.FunctionDef | ast.AsyncFunctionDef
     return (node for node in ast.walk(tree(path)) if isinstance(node, kinds))

@@ -76,7 +76,7 @@ def _nodes(block: Graph | Block) -> Iterator[Node]:
 
 # A module's path, an operator and its place in the source: the same in every graph inlined from it.
 _Place = tuple[str, str, str]
-_Known = dict[str, JitValue]
+_Named = dict[str, JitValue]
 
 
 class _Reading:
@@ -110,14 +110,14 @@ class _Reading:
         for place, problems in self._seen.items():
             self._problems.setdefault(place, set()).update(problems)
 
-    def _read_block(self, block: Graph | Block, values: _Known, *, guarded: bool) -> list[JitValue]:
+    def _read_block(self, block: Graph | Block, values: _Named, *, guarded: bool) -> list[JitValue]:
         for node in block.nodes():
             results = self._read_node(node, values, guarded=guarded)
             for output, result in zip(node.outputs(), results, strict=True):
                 values[output.debugName()] = result
         return [values[output.debugName()] for output in block.outputs()]
 
-    def _read_node(self, node: Node, values: _Known, *, guarded: bool) -> list[JitValue]:
+    def _read_node(self, node: Node, values: _Named, *, guarded: bool) -> list[JitValue]:
         """Judge a node and what is inside it; returns one value for each of its outputs."""
         kind = node.kind()
         inputs = [values[given.debugName()] for given in node.inputs()]
@@ -144,7 +144,7 @@ class _Reading:
         return [result, *others][: node.outputsSize()]
 
     def _read_if(
-        self, node: Node, condition: JitValue, values: _Known, *, guarded: bool
+        self, node: Node, condition: JitValue, values: _Named, *, guarded: bool
     ) -> list[JitValue]:
         """Read both branches; the one that only ``train()`` would choose is guarded by it.
 

@@ -35,11 +35,11 @@ class Missing:
     name: str
 
 
-_Known = Interval | Missing | None
-_Site = Site[_Known]
+_ExactFact = Interval | Missing | None
+_Site = Site[_ExactFact]
 
 
-class ExactReader(Reader[_Known]):
+class ExactReader(Reader[_ExactFact]):
     """Notes bounds and grids, and raises :class:`BrokenAt` where the argument breaks.
 
     What holds a body (a function of the file, an If, a Loop) breaks it: a network in exact
@@ -56,13 +56,13 @@ class ExactReader(Reader[_Known]):
         self.accumulations: list[Accumulation] = []
         self.operators: set[str] = set()
 
-    def unnamed(self, name: str) -> _Known:
+    def unnamed(self, name: str) -> _ExactFact:
         """Of a name that nothing computes."""
         return Missing(name)
 
     def weight(
         self, tensor: TensorProto | SparseTensorProto, replaceable: ValueInfoProto | None
-    ) -> _Known:
+    ) -> _ExactFact:
         """Of a tensor that lies in the file; one that a caller may replace is like any input."""
         if isinstance(tensor, SparseTensorProto):
             raise BrokenAt("graph", "", Broken("it holds sparse weights"))
@@ -71,11 +71,11 @@ class ExactReader(Reader[_Known]):
         with _breaking_at(tensor.name, "initializer"):
             return _constant(tensor)
 
-    def given(self, inputs: Sequence[ValueInfoProto]) -> Mapping[str, _Known]:
+    def given(self, inputs: Sequence[ValueInfoProto]) -> Mapping[str, _ExactFact]:
         """Of the inputs of the model: any bits at all."""
         return {each.name: _given(each) for each in inputs}
 
-    def carried(self, site: _Site) -> _Known:
+    def carried(self, site: _Site) -> _ExactFact:
         """Of an input of a subgraph."""
         return Missing(site.path)
 
@@ -85,7 +85,7 @@ class ExactReader(Reader[_Known]):
         with _breaking_at(path_of(site), site.node.op_type):
             _refuse_unread(site)
 
-    def compute(self, site: _Site) -> Sequence[_Known]:
+    def compute(self, site: _Site) -> Sequence[_ExactFact]:
         """Of the outputs of an operator: its rule."""
         with _breaking_at(path_of(site), site.node.op_type):
             try:
@@ -93,7 +93,7 @@ class ExactReader(Reader[_Known]):
             except (ValueError, IndexError, KeyError, TypeError) as error:
                 raise Broken(f"it is not put together as its operator asks ({error})") from error
 
-    def _computed(self, site: _Site) -> Sequence[_Known]:
+    def _computed(self, site: _Site) -> Sequence[_ExactFact]:
         attributes = {
             name: onnx.helper.get_attribute_value(each) for name, each in site.attributes.items()
         }
@@ -112,17 +112,17 @@ class ExactReader(Reader[_Known]):
         return made if isinstance(made, list) else [made]
 
     def choose(
-        self, site: _Site, then: Sequence[_Known], otherwise: Sequence[_Known]
-    ) -> Sequence[_Known]:
+        self, site: _Site, then: Sequence[_ExactFact], otherwise: Sequence[_ExactFact]
+    ) -> Sequence[_ExactFact]:
         """Of the outputs of an If, which was refused when it was met."""
         del then, otherwise
         return self.repeat(site)
 
-    def repeat(self, site: _Site) -> Sequence[_Known]:
+    def repeat(self, site: _Site) -> Sequence[_ExactFact]:
         """Of the outputs of a Loop or Scan, which was refused when it was met."""
         raise BrokenAt(path_of(site), site.node.op_type, Broken(_UNKNOWN_OPERATOR))
 
-    def endless(self, site: _Site, reason: Endless) -> Sequence[_Known]:
+    def endless(self, site: _Site, reason: Endless) -> Sequence[_ExactFact]:
         """Of the outputs of a node that is not read."""
         raise BrokenAt(path_of(site), site.node.op_type, Broken(str(reason)))
 
@@ -159,7 +159,7 @@ def _refuse_unread(site: _Site) -> None:
         raise Broken(_UNKNOWN_OPERATOR)
 
 
-def _check_output(value: _Known) -> None:
+def _check_output(value: _ExactFact) -> None:
     if value is None or isinstance(value, Missing):
         raise Broken("nothing computes it")
     if value.nan:
