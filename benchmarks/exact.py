@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from lockstep.artifact.columns import Column
-from lockstep.artifact.manifest import Tensor
+from lockstep.artifact.manifest import TensorSpec
 from lockstep.engine.engine import open_engine
 from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.data.dataset import Dataset, Split
@@ -66,7 +66,7 @@ def main() -> None:
     for name, (n_features, hidden, n_classes) in SIZES.items():
         made, dataset = network(n_features, hidden, n_classes)
         features = dataset.train.features
-        output = Tensor(name="probabilities", datatype="FP32", shape=(-1, n_classes))
+        output = TensorSpec(name="probabilities", datatype="FP32", shape=(-1, n_classes))
         engines = [
             open_engine("onnx", to_onnx(module, features[:4], output.name), (output,))
             for module in (Answering(made).eval(), ExactNetwork(made, features))

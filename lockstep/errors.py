@@ -71,7 +71,7 @@ class Unservable(LockstepError):
 
 
 @dataclass(frozen=True)
-class Problem:
+class InvalidValue:
     """What is wrong with one instance.
 
     Attributes:
@@ -99,7 +99,7 @@ class InvalidInstances(LockstepError):
     Whoever looks for problems stops at ``MOST_PROBLEMS``.
     """
 
-    def __init__(self, problems: list[Problem]) -> None:
+    def __init__(self, problems: list[InvalidValue]) -> None:
         self.problems = problems
         shown = "; ".join(map(str, problems[:SHOWN_PROBLEMS]))
         more = len(problems) - SHOWN_PROBLEMS

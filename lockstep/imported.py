@@ -13,7 +13,7 @@ import onnx
 from lockstep.artifact.columns import Column
 from lockstep.artifact.folder import ONNX, Artifact
 from lockstep.artifact.golden import Golden, golden_tensors
-from lockstep.artifact.manifest import Manifest, Tensor, check_name, check_version
+from lockstep.artifact.manifest import Manifest, TensorSpec, check_name, check_version
 from lockstep.engine.engine import Engine, open_engine
 from lockstep.engine.onnx import describe_tensors
 from lockstep.errors import (
@@ -25,7 +25,7 @@ from lockstep.errors import (
     Unservable,
 )
 from lockstep.proof.audit.onnx import audit_onnx, read_onnx
-from lockstep.proof.certificate import Certificate, versions
+from lockstep.proof.certificate import Certificate, library_versions
 from lockstep.proof.claims import claims
 from lockstep.proof.prove import refused_by_audit, refused_by_rows
 from lockstep.proof.rows import row_independence
@@ -82,12 +82,15 @@ def import_onnx(
         origin="imported",
         created=datetime.now(UTC).replace(microsecond=0),
         columns=columns,
-        inputs=(Tensor(name=_input(graph).name, datatype="FP32", shape=(-1, *shape)),),
+        inputs=(TensorSpec(name=_input(graph).name, datatype="FP32", shape=(-1, *shape)),),
         outputs=tuple(
             output.model_copy(update={"shape": (-1, *answer.shape[1:])})
             for output, answer in zip(outputs, answers, strict=True)
         ),
-        tools={**versions(), "producer": f"{graph.producer_name} {graph.producer_version}".strip()},
+        tools={
+            **library_versions(),
+            "producer": f"{graph.producer_name} {graph.producer_version}".strip(),
+        },
     )
     recorded = {output.name: answer for output, answer in zip(outputs, answers, strict=True)}
     return seal(
@@ -185,7 +188,7 @@ def _set_shape(value: onnx.ValueInfoProto, shape: tuple[int, ...]) -> None:
         dimension.dim_value = size
 
 
-def _outputs(model: bytes) -> tuple[Tensor, ...]:
+def _outputs(model: bytes) -> tuple[TensorSpec, ...]:
     _, outputs = describe_tensors(model)
     for output in outputs:
         if "(" in output.datatype:  # a type that is no tensor keeps the library's own name

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lockstep.artifact.folder import open_artifact
 from lockstep.artifact.manifest import Label, Manifest
 from lockstep.artifact.whole import write_file
-from lockstep.engine.engine import EngineName, Rows
+from lockstep.engine.engine import EngineName, Outputs
 from lockstep.engine.tile import run_in_pieces
 from lockstep.errors import InvalidSetting, Unreadable
 from lockstep.proof.load import prove_at_load
@@ -75,7 +75,7 @@ def score(
     return answered
 
 
-def answer_columns(manifest: Manifest, answers: Rows) -> list[str]:
+def answer_columns(manifest: Manifest, answers: Outputs) -> list[str]:
     """Names of the columns that :func:`answer_cells` fills.
 
     Args:
@@ -91,7 +91,7 @@ def answer_columns(manifest: Manifest, answers: Rows) -> list[str]:
     return names
 
 
-def answer_cells(manifest: Manifest, answers: Rows) -> Iterator[list[str]]:
+def answer_cells(manifest: Manifest, answers: Outputs) -> Iterator[list[str]]:
     """The answers as text, a list of cells a row.
 
     A float is the shortest decimal that reads back to the same bits, as its own type.

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import defaultdict
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -189,6 +190,20 @@ def test_nothing_but_the_command_prints():
         if isinstance(node, ast.Call) and dotted(node.func) in {"print", "sys.stdout.write"}
     }
     assert printing <= {"service/lockstep_service/process/server.py"}  # the curl line on demand
+
+
+def test_in_the_core_a_name_means_one_thing():
+    """A class or a type of the core is named for what it is, where another room has one too."""
+    homes_of = defaultdict(set)
+    for path in CORE:
+        for node in tree(path).body:
+            if isinstance(node, ast.ClassDef):
+                homes_of[node.name.lstrip("_")].add(name_of(path))
+            elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                name = node.targets[0].id
+                if name[:1].isupper() and not name.isupper():
+                    homes_of[name].add(name_of(path))
+    assert {name: homes for name, homes in homes_of.items() if len(homes) > 1} == {}
 
 
 def modules_taken(path):

@@ -250,7 +250,7 @@ def test_contributing_names_every_home_and_bound():
 
 
 def test_uvicorns_connection_is_what_ours_stands_on():
-    assert trial.fault(lambda app: configure(app, "httptools", 1)) is None
+    assert trial.fault_of(lambda app: configure(app, "httptools", 1)) is None
 
 
 def test_uvicorns_server_calls_startup_and_handle_exit_and_raises_the_signal_again():

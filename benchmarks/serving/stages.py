@@ -22,7 +22,7 @@ from benchmarks.serving.measure import answer_sizes
 from benchmarks.serving.networks import make
 from benchmarks.serving.page import table, write_between_markers
 from benchmarks.serving.servers import BODIES, CASES, ECHO, LOCKSTEP, MODELS, Case, Server
-from lockstep.engine.engine import Rows
+from lockstep.engine.engine import Outputs
 from lockstep.proof.certificate import this_machine
 from lockstep_service.app import create_app
 from lockstep_service.connection.exchange import Exchange
@@ -52,9 +52,9 @@ class Waiting:
     is_gone = False
 
     def __init__(self) -> None:
-        self.rows: Rows = ()
+        self.rows: Outputs = ()
 
-    def take(self, result: Rows | Exception) -> None:
+    def take(self, result: Outputs | Exception) -> None:
         """Keep the rows."""
         if isinstance(result, Exception):
             raise result

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.artifact.columns import TRUTHS, Column, FeatureArray
-from lockstep.errors import MOST_PROBLEMS, SHOWN_PROBLEMS, InvalidInstances, Problem
+from lockstep.errors import MOST_PROBLEMS, SHOWN_PROBLEMS, InvalidInstances, InvalidValue
 from lockstep.spelling import nearest_word
 
 NUMBER_TYPES = frozenset({int, float})
@@ -42,7 +42,7 @@ def encode(instances: Sequence[Any], columns: Sequence[Column]) -> FeatureArray:
         InvalidInstances: naming each instance and column that is wrong.
     """
     if not instances:
-        raise InvalidInstances([Problem(0, None, "expected at least one instance, got none")])
+        raise InvalidInstances([InvalidValue(0, None, "expected at least one instance, got none")])
     features = _encode_plain(instances, columns)
     if features is None:
         features = _encode_each(instances, columns)
@@ -72,7 +72,7 @@ def _to_float32(values: NDArray[np.float64]) -> FeatureArray:
 
 
 def _encode_each(instances: Sequence[Any], columns: Sequence[Column]) -> FeatureArray:
-    problems: list[Problem] = []
+    problems: list[InvalidValue] = []
     features = np.zeros((len(instances), len(columns)), np.float64)
     for i, instance in enumerate(instances):
         if len(problems) >= MOST_PROBLEMS:
@@ -83,16 +83,16 @@ def _encode_each(instances: Sequence[Any], columns: Sequence[Column]) -> Feature
                 features[i, j] = _encode_value(value, columns[j])
             except _UnknownCategory as error:
                 hint = _did_you_mean(error.word, columns[j].codes, problems)
-                problems.append(Problem(i, columns[j].name, f"{error}{hint}"))
+                problems.append(InvalidValue(i, columns[j].name, f"{error}{hint}"))
             except ValueError as error:
-                problems.append(Problem(i, columns[j].name, str(error)))
+                problems.append(InvalidValue(i, columns[j].name, str(error)))
     if problems:
         raise InvalidInstances(problems[:MOST_PROBLEMS])
     return _to_float32(features)
 
 
 def _values(
-    index: int, instance: Any, columns: Sequence[Column], problems: list[Problem]
+    index: int, instance: Any, columns: Sequence[Column], problems: list[InvalidValue]
 ) -> Sequence[Any]:
     """The values of one instance in column order; empty where its shape is wrong."""
     if isinstance(instance, Mapping):
@@ -102,11 +102,11 @@ def _values(
             f"expected a list of {len(columns)} values or an object by column name, "
             f"got {_show(instance)}"
         )
-        problems.append(Problem(index, None, message))
+        problems.append(InvalidValue(index, None, message))
         return ()
     if len(instance) != len(columns):
         message = f"expected {len(columns)} values, got {len(instance)}"
-        problems.append(Problem(index, None, message))
+        problems.append(InvalidValue(index, None, message))
         return ()
     return instance
 
@@ -115,7 +115,7 @@ def _values_by_name(
     index: int,
     instance: Mapping[Any, Any],
     columns: Sequence[Column],
-    problems: list[Problem],
+    problems: list[InvalidValue],
 ) -> Sequence[Any]:
     names = [column.name for column in columns]
     known = set(names)
@@ -123,10 +123,10 @@ def _values_by_name(
     unknown = list(islice(strange, MOST_PROBLEMS))
     for key in unknown:
         hint = _did_you_mean(key, names, problems) or ", leave it out"
-        problems.append(Problem(index, key, f"there is no such column{hint}"))
+        problems.append(InvalidValue(index, key, f"there is no such column{hint}"))
     absent = [name for name in names if name not in instance]
     problems.extend(
-        Problem(index, name, "the column is not there; send a value for it") for name in absent
+        InvalidValue(index, name, "the column is not there; send a value for it") for name in absent
     )
     return () if unknown or absent else [instance[name] for name in names]
 
@@ -204,7 +204,7 @@ class _UnknownCategory(ValueError):
         self.word = word
 
 
-def _did_you_mean(word: str, known: Collection[str], problems: Sequence[Problem]) -> str:
+def _did_you_mean(word: str, known: Collection[str], problems: Sequence[InvalidValue]) -> str:
     """The nearest known word, for the few problems that are shown."""
     if len(problems) >= SHOWN_PROBLEMS or len(known) > HINTED_VOCABULARY:
         return ""
@@ -238,7 +238,7 @@ def check_features(features: FeatureArray, columns: Sequence[Column]) -> None:
         places = zip(*(axis[:MOST_PROBLEMS] for axis in np.nonzero(wrong)), strict=True)
         raise InvalidInstances(
             [
-                Problem(int(i), columns[j].name, _wrong(features[i, j], columns[j]))
+                InvalidValue(int(i), columns[j].name, _wrong(features[i, j], columns[j]))
                 for i, j in places
             ]
         )
@@ -269,14 +269,14 @@ def encode_nested(instances: Sequence[Any], shape: Sequence[int]) -> FeatureArra
         InvalidInstances: for a wrong shape, a value that is no number, NaN, or an infinity.
     """
     if not instances:
-        raise InvalidInstances([Problem(0, None, "expected at least one instance, got none")])
-    problems: list[Problem] = []
+        raise InvalidInstances([InvalidValue(0, None, "expected at least one instance, got none")])
+    problems: list[InvalidValue] = []
     rows: list[list[float]] = []
     for i, instance in enumerate(instances):
         try:
             rows.append(_flatten(instance, list(shape)))
         except ValueError as error:
-            problems.append(Problem(i, None, str(error)))
+            problems.append(InvalidValue(i, None, str(error)))
             if len(problems) >= MOST_PROBLEMS:
                 break
     if problems:
@@ -296,7 +296,7 @@ def check_finite(features: FeatureArray) -> None:
     if not finite.all():
         message = "expected numbers that float32 can hold, got NaN or an infinity"
         wrong = np.flatnonzero(~finite)[:MOST_PROBLEMS]
-        raise InvalidInstances([Problem(int(i), None, message) for i in wrong])
+        raise InvalidInstances([InvalidValue(int(i), None, message) for i in wrong])
 
 
 def _flatten(value: Any, shape: list[int]) -> list[float]:

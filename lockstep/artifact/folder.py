@@ -144,10 +144,10 @@ def _digest_line(digest: str) -> bytes:
 def next_version(models: Path, name: str) -> int:
     """The number after the highest version of a model, from 1."""
     check_name(name)
-    return max(versions(models / name), default=0) + 1
+    return max(version_numbers(models / name), default=0) + 1
 
 
-def versions(folder: Path) -> Iterator[int]:
+def version_numbers(folder: Path) -> Iterator[int]:
     """The version numbers among the folders of one model."""
     if folder.is_dir():
         for entry in folder.iterdir():

@@ -24,7 +24,7 @@ PLAIN_NUMBERS = frozenset({int, float, type(None)})
 NO_CODE = -1.0
 
 
-class Values(Protocol):
+class ColumnValues(Protocol):
     """The raw values of one column, ``n`` of them."""
 
     def __len__(self) -> int: ...
@@ -168,7 +168,7 @@ class Plain:
         return np.ones(len(out), np.bool_)
 
 
-def encode_frame(frame: Mapping[str, Values], columns: Sequence[Column]) -> FeatureArray:
+def encode_frame(frame: Mapping[str, ColumnValues], columns: Sequence[Column]) -> FeatureArray:
     """Turn the raw values of a frame into the features that the network sees.
 
     Args:
@@ -196,7 +196,7 @@ def encode_frame(frame: Mapping[str, Values], columns: Sequence[Column]) -> Feat
     if left:
         rows = np.flatnonzero(np.logical_or.reduce(left))
         if len(rows):
-            features[rows] = _encode_rows(_Rows(frame, rows), rows, columns)
+            features[rows] = _encode_rows(_FrameRows(frame, rows), rows, columns)
     check_features(features, columns)
     return features
 
@@ -211,10 +211,10 @@ def check_names(names: Collection[str], columns: Sequence[Column]) -> None:
         encode([dict.fromkeys(names)], columns)
 
 
-class _Rows(Sequence[dict[str, Any]]):
+class _FrameRows(Sequence[dict[str, Any]]):
     """Some rows of a frame as objects, each made when it is asked for."""
 
-    def __init__(self, frame: Mapping[str, Values], rows: NDArray[np.int64]) -> None:
+    def __init__(self, frame: Mapping[str, ColumnValues], rows: NDArray[np.int64]) -> None:
         self._frame = frame
         self._rows = rows
 
@@ -227,7 +227,7 @@ class _Rows(Sequence[dict[str, Any]]):
     def __getitem__(self, index: slice) -> Sequence[dict[str, Any]]: ...
     def __getitem__(self, index: int | slice) -> dict[str, Any] | Sequence[dict[str, Any]]:
         if isinstance(index, slice):
-            return _Rows(self._frame, self._rows[index])
+            return _FrameRows(self._frame, self._rows[index])
         row = int(self._rows[index])
         return {name: values[row] for name, values in self._frame.items()}
 

@@ -18,7 +18,7 @@ TYPICAL_ROWS = 64
 EXTREME_COLUMNS = 16
 OUTLIER_SCALE = 1e3
 
-Outputs = Mapping[str, NDArray[Any]]
+NamedOutputs = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Golden:
     """
 
     features: FeatureArray
-    reference: Outputs
-    engines: Mapping[str, Outputs] = field(default_factory=dict)
+    reference: NamedOutputs
+    engines: Mapping[str, NamedOutputs] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """The file's content, an uncompressed npz."""

@@ -22,7 +22,7 @@ Precision = Literal["float32", "exact"]
 Label = int | float | str | bool
 
 
-class Tensor(BaseModel):
+class TensorSpec(BaseModel):
     """A named tensor of the model, as the Open Inference Protocol describes one.
 
     Attributes:
@@ -80,8 +80,8 @@ class Manifest(BaseModel):
     columns: tuple[Column, ...] = ()
     classes: tuple[Label, ...] | None = None
     target: str | None = None
-    inputs: tuple[Tensor, ...] = Field(min_length=1, max_length=1)
-    outputs: tuple[Tensor, ...] = Field(min_length=1)
+    inputs: tuple[TensorSpec, ...] = Field(min_length=1, max_length=1)
+    outputs: tuple[TensorSpec, ...] = Field(min_length=1)
     training: dict[str, Any] | None = None
     metrics: dict[str, float] = Field(default_factory=dict)
     tools: dict[str, str] = Field(default_factory=dict)

@@ -59,9 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _print_version(asked: bool) -> None:
     if asked:
-        from lockstep.proof.certificate import versions
+        from lockstep.proof.certificate import library_versions
 
-        print(f"lockstep {versions().get('lockstep', 'of a source tree that is not installed')}")
+        version = library_versions().get("lockstep", "of a source tree that is not installed")
+        print(f"lockstep {version}")
         raise typer.Exit(PROVED)
 
 

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from lockstep.artifact.columns import FeatureArray
 from lockstep.artifact.folder import ONNX, TORCHSCRIPT
-from lockstep.artifact.manifest import Tensor
+from lockstep.artifact.manifest import TensorSpec
 from lockstep.errors import EngineUnavailable, InvalidSetting
 
 EngineName = Literal["onnx", "torchscript"]
 MODEL_FILES: dict[EngineName, str] = {"onnx": ONNX, "torchscript": TORCHSCRIPT}
 
-Rows = tuple[NDArray[Any], ...]
+Outputs = tuple[NDArray[Any], ...]
 
 
 class Engine(Protocol):
@@ -26,7 +26,7 @@ class Engine(Protocol):
     def name(self) -> EngineName:
         """Which engine it is."""
 
-    def run(self, features: FeatureArray) -> Rows:
+    def run(self, features: FeatureArray) -> Outputs:
         """Run a whole batch.
 
         Args:
@@ -55,7 +55,7 @@ def check_engine_name(name: str) -> EngineName:
 def open_engine(
     name: EngineName,
     model: bytes,
-    outputs: Sequence[Tensor],
+    outputs: Sequence[TensorSpec],
     *,
     threads: int = 1,
     optimised: bool = True,

@@ -10,8 +10,8 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from lockstep.artifact.columns import FeatureArray
-from lockstep.artifact.manifest import Tensor
-from lockstep.engine.engine import EngineName, Rows
+from lockstep.artifact.manifest import TensorSpec
+from lockstep.engine.engine import EngineName, Outputs
 from lockstep.errors import EngineFailure, Unreadable, first_line
 
 _DATATYPES = {
@@ -50,12 +50,12 @@ class OnnxEngine:
 
     name: EngineName = "onnx"
 
-    def __init__(self, session: Any, outputs: Sequence[Tensor]) -> None:
+    def __init__(self, session: Any, outputs: Sequence[TensorSpec]) -> None:
         self._run = session.run
         self._input = session.get_inputs()[0].name
         self._outputs = [output.name for output in outputs]
 
-    def run(self, features: FeatureArray) -> Rows:
+    def run(self, features: FeatureArray) -> Outputs:
         """Run a whole batch; see :class:`lockstep.engine.engine.Engine`."""
         try:
             return tuple(self._run(self._outputs, {self._input: features}))
@@ -64,7 +64,7 @@ class OnnxEngine:
 
 
 def open_model(
-    model: bytes, outputs: Sequence[Tensor], *, threads: int, optimised: bool
+    model: bytes, outputs: Sequence[TensorSpec], *, threads: int, optimised: bool
 ) -> OnnxEngine:
     """Open an ONNX file's bytes.
 
@@ -74,7 +74,7 @@ def open_model(
     return OnnxEngine(_session(model, threads=threads, optimised=optimised), outputs)
 
 
-def describe_tensors(model: bytes) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+def describe_tensors(model: bytes) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     """The model's inputs and outputs as onnxruntime sees them.
 
     A size that varies is -1; an output that is no tensor (a ZipMap's list of maps) has its type's
@@ -87,9 +87,9 @@ def describe_tensors(model: bytes) -> tuple[tuple[Tensor, ...], tuple[Tensor, ..
     return _tensors(session.get_inputs()), _tensors(session.get_outputs())
 
 
-def _tensors(arguments: Sequence[Any]) -> tuple[Tensor, ...]:
+def _tensors(arguments: Sequence[Any]) -> tuple[TensorSpec, ...]:
     return tuple(
-        Tensor(
+        TensorSpec(
             name=argument.name,
             datatype=_DATATYPES.get(argument.type, argument.type),
             shape=tuple(size if isinstance(size, int) else -1 for size in argument.shape or ()),

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from lockstep.artifact.columns import FeatureArray
-from lockstep.engine.engine import Engine, EngineName, Rows
+from lockstep.engine.engine import Engine, EngineName, Outputs
 
 
 class TiledEngine:
@@ -27,11 +27,11 @@ class TiledEngine:
         """Which engine it is."""
         return self._engine.name
 
-    def run(self, features: FeatureArray) -> Rows:
+    def run(self, features: FeatureArray) -> Outputs:
         """Run a whole batch; see :class:`lockstep.engine.engine.Engine`."""
         return _joined([self._run_tile(rows) for rows in pieces(features, self.tile)])
 
-    def _run_tile(self, rows: FeatureArray) -> Rows:
+    def _run_tile(self, rows: FeatureArray) -> Outputs:
         n = len(rows)
         if n == self.tile:
             return self._engine.run(rows)
@@ -40,7 +40,7 @@ class TiledEngine:
         return tuple(output[:n] for output in self._engine.run(filled))
 
 
-def run_in_pieces(engine: Engine, features: FeatureArray, max_rows: int) -> Rows:
+def run_in_pieces(engine: Engine, features: FeatureArray, max_rows: int) -> Outputs:
     """Run rows of any number in pieces of at most ``max_rows``, the largest batch that was proved.
 
     Args:
@@ -68,7 +68,7 @@ def pieces(features: FeatureArray, max_rows: int) -> Iterator[FeatureArray]:
         yield features[start : start + max_rows]
 
 
-def _joined(answers: Sequence[Rows]) -> Rows:
+def _joined(answers: Sequence[Outputs]) -> Outputs:
     if len(answers) == 1:
         return answers[0]
     return tuple(np.concatenate(outputs) for outputs in zip(*answers, strict=True))

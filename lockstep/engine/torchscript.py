@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from lockstep.artifact.columns import FeatureArray
-from lockstep.artifact.manifest import Tensor
+from lockstep.artifact.manifest import TensorSpec
 from lockstep.artifact.sources import torchscript_without_sources
-from lockstep.engine.engine import EngineName, Rows
+from lockstep.engine.engine import EngineName, Outputs
 from lockstep.errors import EngineFailure, Unreadable
 
 
@@ -22,13 +22,15 @@ class TorchScriptEngine:
 
     name: EngineName = "torchscript"
 
-    def __init__(self, module: torch.nn.Module, outputs: Sequence[Tensor], threads: int) -> None:
+    def __init__(
+        self, module: torch.nn.Module, outputs: Sequence[TensorSpec], threads: int
+    ) -> None:
         # Only the compiled method is kept: nothing that is reachable has a mode to change.
         self._forward = module.forward
         self._outputs = len(outputs)
         self._threads = threads
 
-    def run(self, features: FeatureArray) -> Rows:
+    def run(self, features: FeatureArray) -> Outputs:
         """Run a whole batch; see :class:`lockstep.engine.engine.Engine`."""
         if torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)
@@ -46,7 +48,7 @@ class TorchScriptEngine:
 
 
 def open_model(
-    model: bytes, outputs: Sequence[Tensor], *, threads: int, optimised: bool
+    model: bytes, outputs: Sequence[TensorSpec], *, threads: int, optimised: bool
 ) -> TorchScriptEngine:
     """Open a TorchScript file's bytes.
 

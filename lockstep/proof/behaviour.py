@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from lockstep.artifact.columns import FeatureArray
-from lockstep.engine.engine import Engine, Rows
+from lockstep.engine.engine import Engine, Outputs
 from lockstep.engine.tile import TiledEngine, run_in_pieces
 from lockstep.proof.parity import RELATIVE_BOUND, compare, output_scale
 
@@ -113,7 +113,7 @@ def check_determinism(engine: Engine, rows: FeatureArray, runs: int) -> Determin
     return Determinism(runs=runs, rows=len(rows), holds=holds)
 
 
-def _all_same(left: Rows, right: Rows) -> bool:
+def _all_same(left: Outputs, right: Outputs) -> bool:
     return all(bool(same_bits(a, b).all()) for a, b in zip(left, right, strict=True))
 
 
@@ -177,7 +177,7 @@ def _draws(generator: np.random.Generator, size: int, pool: int) -> Iterator[NDA
         yield np.concatenate([generator.permutation(pool) for _ in range(rounds)])[:size]
 
 
-def _first_difference(answers: Rows, alone: Rows, drawn: NDArray[np.intp]) -> int | None:
+def _first_difference(answers: Outputs, alone: Outputs, drawn: NDArray[np.intp]) -> int | None:
     for answer, expected in zip(answers, alone, strict=True):
         same = same_bits(answer, expected[drawn])
         if not same.all():
@@ -185,7 +185,7 @@ def _first_difference(answers: Rows, alone: Rows, drawn: NDArray[np.intp]) -> in
     return None
 
 
-def _farthest(answers: Rows, alone: Rows, drawn: NDArray[np.intp], n_rows: int) -> float:
+def _farthest(answers: Outputs, alone: Outputs, drawn: NDArray[np.intp], n_rows: int) -> float:
     """Largest difference of any output, relative to the deviation of its rows alone.
 
     Outliers answer far from everything: rows and outliers are each held to their own deviation.

@@ -137,11 +137,11 @@ def this_machine(threads: int) -> Machine:
         vector_extensions=tuple(flag for flag in VECTOR_FLAGS if flag in flags),
         system=platform.system(),
         threads=threads,
-        versions=versions(),
+        versions=library_versions(),
     )
 
 
-def versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
     """Versions of the libraries that the answers rest on, of those that are installed."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:

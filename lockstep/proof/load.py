@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from lockstep.artifact.folder import CERTIFICATE, GOLDEN, ONNX, Artifact
 from lockstep.artifact.golden import Golden, outliers
 from lockstep.artifact.manifest import Manifest
-from lockstep.engine.engine import MODEL_FILES, Engine, EngineName, Rows, open_engine
+from lockstep.engine.engine import MODEL_FILES, Engine, EngineName, Outputs, open_engine
 from lockstep.engine.tile import TiledEngine
 from lockstep.errors import Disproved, ParityBroken, RowMixing, Unreadable, Unrepeatable
 from lockstep.proof.audit.onnx import audit_onnx, read_onnx
@@ -207,7 +207,7 @@ def _sizes(max_batch_rows: int) -> list[int]:
 
 
 def check_golden(
-    artifact: Artifact, golden: Golden, engine: EngineName, answers: Rows
+    artifact: Artifact, golden: Golden, engine: EngineName, answers: Outputs
 ) -> GoldenBits:
     """Compare an engine's answers to the golden rows with what is recorded.
 

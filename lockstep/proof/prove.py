@@ -10,7 +10,7 @@ from lockstep.artifact.columns import FeatureArray
 from lockstep.artifact.folder import ONNX, TORCHSCRIPT
 from lockstep.artifact.golden import Golden, outliers
 from lockstep.artifact.manifest import Manifest
-from lockstep.engine.engine import MODEL_FILES, Engine, EngineName, Rows, open_engine
+from lockstep.engine.engine import MODEL_FILES, Engine, EngineName, Outputs, open_engine
 from lockstep.errors import (
     Disproved,
     EngineUnavailable,
@@ -76,7 +76,7 @@ def prove(
     audit = {ONNX: audit_onnx(graph)}
     rows = row_independence(graph)
     engines: dict[str, EngineProof] = {}
-    answers: dict[str, Rows] = {}
+    answers: dict[str, Outputs] = {}
     far = outliers(manifest.columns, golden.features)[:32]
     for name, engine in _engines(manifest, models):
         if name == "torchscript":
@@ -163,7 +163,7 @@ def _prove_engine(
     return proof, tiled
 
 
-def _parities(manifest: Manifest, golden: Golden, forms: Mapping[str, Rows]) -> Iterator[Parity]:
+def _parities(manifest: Manifest, golden: Golden, forms: Mapping[str, Outputs]) -> Iterator[Parity]:
     """Each form against the reference, and each engine against the others."""
     reference_name = "eager" if manifest.origin == "trained" else "onnx unoptimised"
     names = [output.name for output in manifest.outputs]
@@ -178,7 +178,7 @@ def _parities(manifest: Manifest, golden: Golden, forms: Mapping[str, Rows]) -> 
             yield compare(left, right, name, answers, manifest.task, manifest.precision)
 
 
-def _by_name(manifest: Manifest, answers: Mapping[str, Rows]) -> dict[str, dict[str, Any]]:
+def _by_name(manifest: Manifest, answers: Mapping[str, Outputs]) -> dict[str, dict[str, Any]]:
     names = [output.name for output in manifest.outputs]
     return {engine: dict(zip(names, rows, strict=True)) for engine, rows in answers.items()}
 

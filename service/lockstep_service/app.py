@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from lockstep.errors import LockstepError
-from lockstep.proof.certificate import versions
+from lockstep.proof.certificate import library_versions
 from lockstep_service.connection.shortcuts import Shortcuts, shortcuts_to
 from lockstep_service.dialects.endpoint import Endpoint, Limits
 from lockstep_service.dialects.oip.infer import INFER_PATHS, Infer
@@ -60,7 +60,7 @@ def create_app(settings: Settings) -> Application:
 
     app = Application(
         title="Lockstep",
-        version=versions()["lockstep"],
+        version=library_versions()["lockstep"],
         description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,

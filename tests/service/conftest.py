@@ -13,7 +13,7 @@ import pytest
 from lockstep.artifact.columns import Column
 from lockstep.artifact.folder import ONNX
 from lockstep.artifact.golden import Golden, golden_features
-from lockstep.artifact.manifest import Manifest, Tensor
+from lockstep.artifact.manifest import Manifest, TensorSpec
 from lockstep.engine.engine import open_engine
 from lockstep.imported import import_onnx
 from lockstep.seal import seal
@@ -72,7 +72,7 @@ def gauge(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = model_of(GAUGE).SerializeToString()
     sample = np.array([[1.5, 1], [np.nan, 2], [-3, 0]], np.float32)
     features = golden_features(columns, sample, 0)
-    outputs = (Tensor(name="prediction", datatype="FP32", shape=(-1, 1)),)
+    outputs = (TensorSpec(name="prediction", datatype="FP32", shape=(-1, 1)),)
     manifest = Manifest(
         name="gauge",
         version=1,
@@ -80,7 +80,7 @@ def gauge(tmp_path_factory: pytest.TempPathFactory) -> Path:
         origin="trained",
         created=datetime.now(UTC),
         columns=columns,
-        inputs=(Tensor(name="features", datatype="FP32", shape=(-1, 2)),),
+        inputs=(TensorSpec(name="features", datatype="FP32", shape=(-1, 2)),),
         outputs=outputs,
     )
     reference = open_engine("onnx", model, outputs).run(features)[0]

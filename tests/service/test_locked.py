@@ -10,7 +10,7 @@ from corpus import CASES, sample_rows
 from lockstep.artifact.columns import Column
 from lockstep.artifact.folder import GOLDEN
 from lockstep.artifact.golden import Golden
-from lockstep.artifact.manifest import Tensor
+from lockstep.artifact.manifest import TensorSpec
 from lockstep.engine.engine import MODEL_FILES, open_engine
 from lockstep.engine.torchscript import load_module
 from lockstep.errors import Disproved, ParityBroken, RowMixing, TrainingMode, Unrepeatable
@@ -31,7 +31,7 @@ REFUSED_AS = {
     "behaviour": (RowMixing, Unrepeatable, ParityBroken),
 }
 LEAVES = (type, types.ModuleType, str, bytes, np.ndarray, torch.Tensor)
-OUTPUTS = (Tensor(name="probabilities", datatype="FP32", shape=(-1, CLASSES)),)
+OUTPUTS = (TensorSpec(name="probabilities", datatype="FP32", shape=(-1, CLASSES)),)
 
 
 def planted(case, artifact, models):
@@ -46,7 +46,7 @@ def planted(case, artifact, models):
         {MODEL_FILES[case.format]: case.read(), GOLDEN: golden.to_bytes()},
         name="planted",
         columns=tuple(Column(name=f"feature_{i}") for i in range(FEATURES)),
-        inputs=(Tensor(name="features", datatype="FP32", shape=(-1, FEATURES)),),
+        inputs=(TensorSpec(name="features", datatype="FP32", shape=(-1, FEATURES)),),
         outputs=OUTPUTS,
         classes=("a", "b", "c"),
     )

@@ -6,8 +6,8 @@ import numpy as np
 
 from lockstep.artifact.columns import FeatureArray
 from lockstep.artifact.manifest import Task
-from lockstep.engine.engine import Engine, Rows
-from lockstep.errors import MOST_PROBLEMS, InvalidInstances, Problem
+from lockstep.engine.engine import Engine, Outputs
+from lockstep.errors import MOST_PROBLEMS, InvalidInstances, InvalidValue
 from lockstep_service.batching.run_cost import Run
 
 NO_NUMBER = -1
@@ -28,7 +28,7 @@ def judged(engine: Engine, task: Task) -> Run:
     if task == "tensors":
         return lambda features: (*engine.run(features), np.zeros(len(features), np.int64))
 
-    def run(features: FeatureArray) -> Rows:
+    def run(features: FeatureArray) -> Outputs:
         outputs = engine.run(features)
         best = outputs[0].argmax(axis=1)
         finite = np.isfinite(outputs[0])
@@ -39,7 +39,7 @@ def judged(engine: Engine, task: Task) -> Run:
     return run
 
 
-def best_places(answers: Rows) -> list[int]:
+def best_places(answers: Outputs) -> list[int]:
     """The place of each row's best class.
 
     Args:
@@ -56,5 +56,5 @@ def best_places(answers: Rows) -> list[int]:
             "arithmetic overflows"
         )
         wrong = [i for i, place in enumerate(best) if place == NO_NUMBER]
-        raise InvalidInstances([Problem(i, None, message) for i in wrong[:MOST_PROBLEMS]])
+        raise InvalidInstances([InvalidValue(i, None, message) for i in wrong[:MOST_PROBLEMS]])
     return best

@@ -23,7 +23,7 @@ from time import monotonic
 import numpy as np
 
 from lockstep.artifact.columns import FeatureArray
-from lockstep.engine.engine import Rows
+from lockstep.engine.engine import Outputs
 from lockstep.errors import EngineFailure
 from lockstep_service.batching.queued import FutureWaiter, Outcome, Piece, QueuedRequest, Waiter
 from lockstep_service.batching.run_cost import Run, RunCost
@@ -84,7 +84,7 @@ class Batcher:
         """Whether more rows wait than the next run takes."""
         return self._queued_rows > self._max_batch_rows
 
-    def submit(self, features: FeatureArray, timeout_s: float) -> asyncio.Future[Rows]:
+    def submit(self, features: FeatureArray, timeout_s: float) -> asyncio.Future[Outputs]:
         """Run rows, together with whatever waits.
 
         Args:
@@ -100,7 +100,7 @@ class Batcher:
             QueueFull: where too many rows wait already.
             NotServing: where the service is stopping.
         """
-        future: asyncio.Future[Rows] = self._running_loop().create_future()
+        future: asyncio.Future[Outputs] = self._running_loop().create_future()
         self.enqueue(features, timeout_s, FutureWaiter(future))
         return future
 
@@ -275,7 +275,7 @@ class Batcher:
             start = stop
         return outcomes
 
-    def _run_rows(self, rows: list[FeatureArray]) -> Rows:
+    def _run_rows(self, rows: list[FeatureArray]) -> Outputs:
         features = rows[0] if len(rows) == 1 else np.concatenate(rows)
         begin = monotonic()
         outputs = self._run(features)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from lockstep.artifact.columns import FeatureArray
-from lockstep.engine.engine import Rows
+from lockstep.engine.engine import Outputs
 
 
 class Waiter(Protocol):
@@ -17,7 +17,7 @@ class Waiter(Protocol):
     def is_gone(self) -> bool:
         """Whether nobody waits any more: the rows need not be run."""
 
-    def take(self, result: Rows | Exception) -> None:
+    def take(self, result: Outputs | Exception) -> None:
         """Take the outputs, each with the request's rows, or the error that is its own.
 
         It is called once, in the event loop, and raises nothing.
@@ -27,7 +27,7 @@ class Waiter(Protocol):
 class FutureWaiter:
     """A future as a waiter; whoever cancels it is gone."""
 
-    def __init__(self, future: asyncio.Future[Rows]) -> None:
+    def __init__(self, future: asyncio.Future[Outputs]) -> None:
         self._future = future
 
     @property
@@ -35,7 +35,7 @@ class FutureWaiter:
         """Whether the future was cancelled."""
         return self._future.done()
 
-    def take(self, result: Rows | Exception) -> None:
+    def take(self, result: Outputs | Exception) -> None:
         """Settle the future."""
         if self._future.done():
             return
@@ -63,7 +63,7 @@ class QueuedRequest:
     waiter: Waiter
     deadline: float
     begun: int = 0
-    pieces: list[Rows] = field(default_factory=list)
+    pieces: list[Outputs] = field(default_factory=list)
     finished: int = 0
     is_settled: bool = False
 
@@ -79,4 +79,4 @@ class Outcome(NamedTuple):
     """What a run gave to a piece: its rows, or the error that is its own."""
 
     piece: Piece
-    result: Rows | Exception
+    result: Outputs | Exception

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from lockstep.artifact.columns import FeatureArray
-from lockstep.engine.engine import Rows
+from lockstep.engine.engine import Outputs
 
-Run = Callable[[FeatureArray], Rows]
+Run = Callable[[FeatureArray], Outputs]
 
 COST_RUNS = 3
 

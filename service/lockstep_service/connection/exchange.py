@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Callable
 from time import perf_counter
 
-from lockstep.engine.engine import Rows
+from lockstep.engine.engine import Outputs
 from lockstep_service.connection.answer_heads import DefaultHeaders
 from lockstep_service.connection.shortcuts import Shortcut, Shortcuts
 from lockstep_service.dialects.endpoint import Question
@@ -133,7 +133,7 @@ class Exchange:
         """Whether the client has left."""
         return self.disconnected
 
-    def take(self, result: Rows | Exception) -> None:
+    def take(self, result: Outputs | Exception) -> None:
         """Answer with the rows, or with the reason why there are none."""
         if isinstance(result, Exception) or not is_long_to_write(result):
             self._send(self._answer(result))
@@ -142,7 +142,7 @@ class Exchange:
         writing = loop.run_in_executor(None, self._answer, result)
         writing.add_done_callback(lambda done: self._send(done.result()))
 
-    def _answer(self, result: Rows | Exception) -> Answer:
+    def _answer(self, result: Outputs | Exception) -> Answer:
         if isinstance(result, Exception):
             return refusal(result, self._request_id)
         try:

@@ -52,7 +52,7 @@ class Fault(Exception):
     """The connection did not do what it should; its text says what."""
 
 
-def fault(configure: Callable[[ASGIApp], uvicorn.Config]) -> str | None:
+def fault_of(configure: Callable[[ASGIApp], uvicorn.Config]) -> str | None:
     """What is wrong with our connections on the uvicorn that is installed; None for nothing.
 
     Args:

@@ -11,7 +11,7 @@ from typing import Generic, NamedTuple, TypeVar
 from starlette.types import Receive, Scope, Send
 
 from lockstep.artifact.columns import FeatureArray
-from lockstep.engine.engine import Rows
+from lockstep.engine.engine import Outputs
 from lockstep_service.batching.batcher import Batcher
 from lockstep_service.http.compression import unpack
 from lockstep_service.http.headers import Headers
@@ -48,7 +48,7 @@ class Question(NamedTuple):
 
     features: FeatureArray
     timeout_s: float
-    write: Callable[[Rows], Answer]
+    write: Callable[[Outputs], Answer]
 
 
 class Endpoint(ABC, Generic[Prepared]):
@@ -123,7 +123,7 @@ class Endpoint(ABC, Generic[Prepared]):
 
 def run(
     batcher: Batcher, features: FeatureArray, timeout_s: float, receive: Receive
-) -> Awaitable[Rows]:
+) -> Awaitable[Outputs]:
     """Run rows; a client that leaves while there is a backlog takes its rows out of the queue.
 
     Args:
@@ -144,7 +144,7 @@ def run(
     return _watched(future, receive) if batcher.has_backlog else future
 
 
-async def _watched(future: asyncio.Future[Rows], receive: Receive) -> Rows:
+async def _watched(future: asyncio.Future[Outputs], receive: Receive) -> Outputs:
     watch = asyncio.ensure_future(_cancel_when_gone(receive, future))
     try:
         return await future
@@ -156,7 +156,7 @@ async def _watched(future: asyncio.Future[Rows], receive: Receive) -> Rows:
         watch.cancel()
 
 
-async def _cancel_when_gone(receive: Receive, future: asyncio.Future[Rows]) -> None:
+async def _cancel_when_gone(receive: Receive, future: asyncio.Future[Outputs]) -> None:
     message = await receive()
     while message["type"] != "http.disconnect":
         message = await receive()

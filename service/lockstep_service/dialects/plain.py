@@ -10,7 +10,7 @@ import orjson
 
 from lockstep.artifact.columns import FeatureArray
 from lockstep.artifact.manifest import Manifest
-from lockstep.engine.engine import Rows
+from lockstep.engine.engine import Outputs
 from lockstep_service.batching.answers import best_places
 from lockstep_service.dialects.endpoint import Endpoint, Question
 from lockstep_service.errors import BadRequest
@@ -92,7 +92,7 @@ class Predict(Endpoint[Prepared]):
         else:
             features = form.read(body, manifest)
         accepted, encodings = accepted_form(headers, manifest), headers.get(b"accept-encoding", b"")
-        write: Callable[[Rows], Answer]
+        write: Callable[[Outputs], Answer]
         if accepted is None:
             write = partial(write_predictions, manifest, beginning, encodings)
         else:
@@ -128,7 +128,7 @@ def read_instances(body: Body) -> Any:
 
 
 def write_predictions(
-    manifest: Manifest, beginning: Beginning, encodings: bytes, answers: Rows
+    manifest: Manifest, beginning: Beginning, encodings: bytes, answers: Outputs
 ) -> Answer:
     """The answer: float32 as its shortest decimal that reads back to the same bits.
 
@@ -162,7 +162,7 @@ def write_predictions(
     return Answer(body, headers=packed)
 
 
-def _plain_rows(manifest: Manifest, answers: Rows) -> Iterable[Any]:
+def _plain_rows(manifest: Manifest, answers: Outputs) -> Iterable[Any]:
     """One output's rows as they are; of several, an object each."""
     outputs = {
         output.name: jsonable(rows) for output, rows in zip(manifest.outputs, answers, strict=False)

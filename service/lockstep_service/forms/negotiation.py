@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from lockstep.artifact.columns import FeatureArray
 from lockstep.artifact.manifest import Manifest
-from lockstep.engine.engine import Rows
+from lockstep.engine.engine import Outputs
 from lockstep_service.errors import UnsupportedMediaType
 from lockstep_service.forms.arrow.table import ARROW_TYPE, read_columns, write_columns
 from lockstep_service.forms.npy import NPY_TYPE, check_writable, read_array, write_array
@@ -31,7 +31,7 @@ class Form(NamedTuple):
     """
 
     read: Callable[[Body, Manifest], FeatureArray]
-    write: Callable[[Manifest, Rows], bytes]
+    write: Callable[[Manifest, Outputs], bytes]
     check: Callable[[Manifest], None] = lambda _: None
 
 
@@ -102,7 +102,7 @@ def _quality(part: bytes) -> tuple[float, bytes]:
 
 
 def write_form(
-    kind: bytes, form: Form, manifest: Manifest, encodings: bytes, answers: Rows
+    kind: bytes, form: Form, manifest: Manifest, encodings: bytes, answers: Outputs
 ) -> Answer:
     """The answer in a form other than JSON.
 

@@ -14,7 +14,7 @@ from numpy.lib import format as npy_format
 
 from lockstep.artifact.columns import FeatureArray
 from lockstep.artifact.manifest import Manifest
-from lockstep.engine.engine import Rows
+from lockstep.engine.engine import Outputs
 from lockstep_service.batching.answers import best_places
 from lockstep_service.errors import BadRequest
 from lockstep_service.forms.tensors import checked
@@ -141,7 +141,7 @@ def check_writable(manifest: Manifest) -> None:
         )
 
 
-def write_array(manifest: Manifest, answers: Rows) -> bytes:
+def write_array(manifest: Manifest, answers: Outputs) -> bytes:
     """The network's one output as an .npy array ``[n, ...]``, little-endian.
 
     Raises:

@@ -13,7 +13,7 @@ import numpy as np
 from lockstep.artifact.columns import FeatureArray
 from lockstep.artifact.encoding import check_features, check_finite, encode, encode_nested
 from lockstep.artifact.manifest import Manifest
-from lockstep.errors import MOST_PROBLEMS, InvalidInstances, Problem
+from lockstep.errors import MOST_PROBLEMS, InvalidInstances, InvalidValue
 from lockstep_service.errors import BadRequest
 
 JSON_VALUES = frozenset({int, float, type(None)})
@@ -137,7 +137,7 @@ def _check_types(flat: list[Any], manifest: Manifest) -> None:
     width = math.prod(manifest.instance_shape)
     names = [column.name for column in manifest.columns]
     wrong = (
-        Problem(
+        InvalidValue(
             i // width,
             names[i % width] if names else None,
             f"expected a number, got {_kind(value)}",

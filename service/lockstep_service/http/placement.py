@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from lockstep.engine.engine import Rows
+from lockstep.engine.engine import Outputs
 from lockstep_service.http.headers import Headers
 
 READ_IN_LOOP_BYTES = 2**20
@@ -33,7 +33,7 @@ def is_long_to_read(body_bytes: int, headers: Headers) -> bool:
     return body_bytes >= READ_IN_LOOP_BYTES or b"content-encoding" in headers
 
 
-def is_long_to_write(answers: Rows) -> bool:
+def is_long_to_write(answers: Outputs) -> bool:
     """Whether an answer is written in a thread.
 
     Args:

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 from lockstep.errors import LockstepError
 from lockstep_service.app import Application, create_app
-from lockstep_service.connection import trial
+from lockstep_service.connection.trial import TESTED, fault_of
 from lockstep_service.process.ending import Stopped, cannot_start, stop_on_signals
 from lockstep_service.process.listener import bind, listen
 from lockstep_service.repository.repository import Repository
@@ -108,7 +108,7 @@ def configure(app: ASGIApp, http: Http, drain_s: int) -> uvicorn.Config:
 
 def _tried_connections(app: Application, drain_s: int) -> Http:
     """Our connections; or uvicorn's own, without shortcuts, where ours do not work with it."""
-    fault = trial.fault(lambda small: configure(small, "httptools", drain_s))
+    fault = fault_of(lambda small: configure(small, "httptools", drain_s))
     if fault is None:
         return connections(app)
     log.warning(
@@ -116,7 +116,7 @@ def _tried_connections(app: Application, drain_s: int) -> Http:
         reason=fault,
         uvicorn=uvicorn.__version__,
         advice=f"Requests are answered over ASGI, slower and with the same bits; "
-        f"install {trial.TESTED}.",
+        f"install {TESTED}.",
     )
     return "httptools"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from lockstep.artifact.folder import MANIFEST, Artifact, open_artifact, versions
+from lockstep.artifact.folder import MANIFEST, Artifact, open_artifact, version_numbers
 from lockstep.errors import Disproved, LockstepError
 from lockstep.proof.load import prove_at_load
 from lockstep_service.batching.answers import judged
@@ -68,7 +68,7 @@ def _artifacts(folder: Path) -> Iterator[tuple[str, int, Opening]]:
 
 def _versions(entry: Path) -> list[int]:
     try:
-        return sorted(set(versions(entry)))
+        return sorted(set(version_numbers(entry)))
     except OSError as error:  # lost+found of a mounted volume, for one
         log.warning("folder passed over", folder=str(entry), reason=error.strerror)
         return []

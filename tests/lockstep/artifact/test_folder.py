@@ -17,7 +17,7 @@ from lockstep.artifact.folder import (
     sha256,
     write_artifact,
 )
-from lockstep.artifact.manifest import Manifest, Tensor
+from lockstep.artifact.manifest import Manifest, TensorSpec
 from lockstep.errors import (
     AlreadyExists,
     DigestMismatch,
@@ -40,8 +40,8 @@ def manifest():
         task="tensors",
         origin="imported",
         created=datetime(2026, 1, 1, tzinfo=UTC),
-        inputs=(Tensor(name="x", datatype="FP32", shape=(-1, 2)),),
-        outputs=(Tensor(name="y", datatype="FP32", shape=(-1, 1)),),
+        inputs=(TensorSpec(name="x", datatype="FP32", shape=(-1, 2)),),
+        outputs=(TensorSpec(name="y", datatype="FP32", shape=(-1, 1)),),
     )
 
 

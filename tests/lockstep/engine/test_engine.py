@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lockstep.artifact.folder import open_artifact
-from lockstep.artifact.manifest import Tensor
+from lockstep.artifact.manifest import TensorSpec
 from lockstep.engine.engine import check_engine_name, open_engine
 from lockstep.engine.onnx import describe_tensors
 from lockstep.engine.tile import pieces
@@ -53,7 +53,7 @@ def test_what_a_module_raises_itself_is_a_failure_too():
         warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
         buffer = io.BytesIO()
         torch.jit.save(torch.jit.script(Raising()), buffer)
-    output = Tensor(name="rows", datatype="FP32", shape=(-1, 2))
+    output = TensorSpec(name="rows", datatype="FP32", shape=(-1, 2))
     engine = open_engine("torchscript", buffer.getvalue(), [output])
     with pytest.raises(EngineFailure, match=r"could not run the rows: .*its own objection"):
         engine.run(np.ones((2, 2), np.float32))

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from corpus import ONNX_CASES, case
 from lockstep.artifact.golden import outliers
-from lockstep.artifact.manifest import Tensor
+from lockstep.artifact.manifest import TensorSpec
 from lockstep.engine.engine import open_engine
 from lockstep.engine.tile import TiledEngine, run_in_pieces
 from lockstep.proof.behaviour import (
@@ -24,7 +24,7 @@ from lockstep.proof.behaviour import (
 
 ROWS = np.random.default_rng(0).normal(0, 1, (40, 6)).astype(np.float32)
 FAR = outliers((), ROWS)[:8]
-PROBABILITIES = (Tensor(name="probabilities", datatype="FP32", shape=(-1, 3)),)
+PROBABILITIES = (TensorSpec(name="probabilities", datatype="FP32", shape=(-1, 3)),)
 
 
 @dataclass

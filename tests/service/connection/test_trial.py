@@ -18,7 +18,7 @@ from serving import ROOT, golden_rows, post, serving
 
 
 def fault():
-    return trial.fault(lambda app: configure(app, "httptools", 1))
+    return trial.fault_of(lambda app: configure(app, "httptools", 1))
 
 
 class Gone:

@@ -6,14 +6,14 @@ import pytest
 from starlette.exceptions import HTTPException
 
 import lockstep.errors
-from lockstep.errors import EngineFailure, InvalidInstances, LockstepError, Problem
+from lockstep.errors import EngineFailure, InvalidInstances, InvalidValue, LockstepError
 from lockstep_service import errors as service_errors
 from lockstep_service.errors import CannotStart, QueueFull, ServiceError
 from lockstep_service.http.problems import INTERNAL, LONGEST_SENTENCE, TABLE, problem_of
 
 EXAMPLES = {
     QueueFull: QueueFull("Full.", 7),
-    InvalidInstances: InvalidInstances([Problem(0, "age", "expected a number")]),
+    InvalidInstances: InvalidInstances([InvalidValue(0, "age", "expected a number")]),
 }
 
 

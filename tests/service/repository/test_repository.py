@@ -166,7 +166,7 @@ def test_a_folder_that_cannot_be_listed_is_passed_over(artifact, tmp_path, monke
             raise PermissionError(13, "Permission denied")
         return [1]
 
-    monkeypatch.setattr("lockstep_service.repository.load.versions", forbidden)
+    monkeypatch.setattr("lockstep_service.repository.load.version_numbers", forbidden)
     assert list(load(tmp_path).models) == ["wine"]
     assert "folder passed over" in capsys.readouterr().out
 

@@ -5,7 +5,7 @@ import onnx
 import pytest
 import torch
 
-from lockstep.artifact.manifest import Tensor
+from lockstep.artifact.manifest import TensorSpec
 from lockstep.engine import onnx as onnx_engine
 from lockstep.engine import torchscript
 from lockstep.proof.exact import exactness
@@ -17,7 +17,7 @@ from lockstep_train.network.network import Answering
 from mixed import mixed_dataset, network_for, odd_rows
 
 OUTPUT = "probabilities"
-OUTPUTS = (Tensor(name=OUTPUT, datatype="FP32", shape=(-1, 3)),)
+OUTPUTS = (TensorSpec(name=OUTPUT, datatype="FP32", shape=(-1, 3)),)
 CASES = {
     "standard": ({}, {}, {}),
     "robust leaky_relu": ({}, {"activation": "leaky_relu"}, {"numeric": "robust"}),

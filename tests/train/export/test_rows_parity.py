@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from lockstep.artifact.columns import Column
-from lockstep.artifact.manifest import Tensor
+from lockstep.artifact.manifest import TensorSpec
 from lockstep.errors import ParityBroken
 from lockstep_train.export.parity import measure_parity, nonsense
 
-OUTPUT = Tensor(name="probabilities", datatype="FP32", shape=(-1, 2))
+OUTPUT = TensorSpec(name="probabilities", datatype="FP32", shape=(-1, 2))
 ROWS = "every row"
 
 

@@ -5,7 +5,7 @@ import onnx
 import pytest
 import torch
 
-from lockstep.artifact.manifest import Tensor
+from lockstep.artifact.manifest import TensorSpec
 from lockstep.engine import onnx as onnx_engine
 from lockstep.engine import torchscript
 from lockstep.proof.audit.onnx import audit_onnx
@@ -18,7 +18,7 @@ from lockstep_train.network.network import Answering
 from mixed import mixed_dataset, network_for, numeric_dataset, odd_rows
 
 OUTPUT = "answer"
-OUTPUTS = (Tensor(name=OUTPUT, datatype="FP32", shape=(-1, 3)),)
+OUTPUTS = (TensorSpec(name=OUTPUT, datatype="FP32", shape=(-1, 3)),)
 BATCHES = [2, 3, 5, 8, 13, 17, 31, 33, 64]
 
 # Every scaling with every embedding; the rest in turn, since an export takes a second.

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_array, check_X_y, validate_data
 
 from lockstep.artifact.columns import Column, FeatureArray, describe_columns
 from lockstep.artifact.encoding import check_features
-from lockstep.artifact.frame import Numbers, Plain, Values, Words, encode_frame
+from lockstep.artifact.frame import ColumnValues, Numbers, Plain, Words, encode_frame
 from lockstep.errors import InvalidSetting
 from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.data.columns.features import feature
@@ -187,7 +187,7 @@ def _learn_frame(
     return encoding, np.stack(encoded, axis=1)
 
 
-def _values(column: pl.Series) -> Values:
+def _values(column: pl.Series) -> ColumnValues:
     """A column of a frame, as the one encoder takes it."""
     absent = column.is_null().to_numpy() if column.null_count() else None
     if column.dtype.is_numeric() or column.dtype == pl.Boolean:

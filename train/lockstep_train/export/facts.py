@@ -7,8 +7,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from lockstep.artifact.manifest import Manifest, Tensor
-from lockstep.proof.certificate import versions
+from lockstep.artifact.manifest import Manifest, TensorSpec
+from lockstep.proof.certificate import library_versions
 from lockstep_train.data.dataset import Dataset
 from lockstep_train.evaluate.calibrate import Calibration, calibration_figures
 from lockstep_train.evaluate.evaluate import baseline
@@ -21,11 +21,11 @@ from lockstep_train.network.network import Network
 INPUT = "features"
 
 
-def output_of(dataset: Dataset) -> Tensor:
+def output_of(dataset: Dataset) -> TensorSpec:
     """The model's output: probabilities of the classes, or one prediction."""
     if dataset.classes is None:
-        return Tensor(name="prediction", datatype="FP32", shape=(-1, 1))
-    return Tensor(name="probabilities", datatype="FP32", shape=(-1, len(dataset.classes)))
+        return TensorSpec(name="prediction", datatype="FP32", shape=(-1, 1))
+    return TensorSpec(name="probabilities", datatype="FP32", shape=(-1, len(dataset.classes)))
 
 
 def describe(
@@ -59,7 +59,7 @@ def describe(
         columns=dataset.columns,
         classes=dataset.classes,
         target=dataset.target_name,
-        inputs=(Tensor(name=INPUT, datatype="FP32", shape=(-1, len(dataset.columns))),),
+        inputs=(TensorSpec(name=INPUT, datatype="FP32", shape=(-1, len(dataset.columns))),),
         outputs=(output_of(dataset),),
         training={
             "source": dataset.name,
@@ -80,7 +80,7 @@ def describe(
             **({"inexact": str(form)} if isinstance(form, Inexact) else {}),
         },
         metrics=metrics.as_dict(),
-        tools=versions(),
+        tools=library_versions(),
     )
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from lockstep.artifact.columns import Column, FeatureArray
-from lockstep.artifact.manifest import Precision, Task, Tensor
+from lockstep.artifact.manifest import Precision, Task, TensorSpec
 from lockstep.engine.engine import MODEL_FILES, EngineName, open_engine
 from lockstep.engine.tile import pieces
 from lockstep.errors import ParityBroken
@@ -41,7 +41,7 @@ class RowsParity(BaseModel):
 def measure_parity(
     eager: Answer,
     files: Mapping[str, bytes],
-    output: Tensor,
+    output: TensorSpec,
     task: Task,
     rows: Mapping[str, FeatureArray],
     precision: Precision = "float32",
@@ -92,7 +92,7 @@ def _in_runs(answer: Answer, features: FeatureArray) -> NDArray[Any]:
     return np.concatenate([answer(rows) for rows in pieces(features, RUN_ROWS)])
 
 
-def _engine(name: EngineName, file: bytes, output: Tensor) -> Answer:
+def _engine(name: EngineName, file: bytes, output: TensorSpec) -> Answer:
     engine = open_engine(name, file, (output,))
     return lambda features: engine.run(np.ascontiguousarray(features))[0]
 

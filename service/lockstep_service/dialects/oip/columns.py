@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lockstep.artifact.columns import FeatureArray
-from lockstep.artifact.frame import Numbers, Plain, Values, Words, encode_frame
+from lockstep.artifact.frame import ColumnValues, Numbers, Plain, Words, encode_frame
 from lockstep.artifact.manifest import Manifest
 from lockstep_service.dialects.oip.schema import InputTensor
 from lockstep_service.errors import BadRequest
@@ -58,7 +58,7 @@ def features_of_columns(
             f"Expected one tensor for each column in inputs, got {name[:64]!r} {times} times."
         )
     n = _rows(inputs)
-    frame: dict[str, Values] = {}
+    frame: dict[str, ColumnValues] = {}
     for tensor in inputs:
         size = (tensor.parameters or {}).get("binary_data_size")
         if size is None:
@@ -93,7 +93,7 @@ def _rows(inputs: Sequence[InputTensor]) -> int:
     return n
 
 
-def _plain(tensor: InputTensor, n: int) -> Values:
+def _plain(tensor: InputTensor, n: int) -> ColumnValues:
     """The values of a JSON tensor, nested or flat."""
     data = tensor.data
     if isinstance(data, list) and data and all(isinstance(v, list) and len(v) == 1 for v in data):
@@ -104,7 +104,7 @@ def _plain(tensor: InputTensor, n: int) -> Values:
     return Plain(data)
 
 
-def _binary(tensor: InputTensor, data: memoryview, n: int) -> Values:
+def _binary(tensor: InputTensor, data: memoryview, n: int) -> ColumnValues:
     """The values of a tensor that is bytes."""
     if tensor.datatype == BYTES:
         return _words(tensor.name, bytes(data), n)
@@ -119,7 +119,7 @@ def _binary(tensor: InputTensor, data: memoryview, n: int) -> Values:
     return Numbers(np.frombuffer(data, dtype))
 
 
-def _words(name: str, data: bytes, n: int) -> Values:
+def _words(name: str, data: bytes, n: int) -> ColumnValues:
     """Strings, each with its length before it."""
     index: dict[bytes, int] = {}
     places = []

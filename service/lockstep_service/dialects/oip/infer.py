@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from lockstep.artifact.columns import FeatureArray
 from lockstep.artifact.manifest import Manifest, first_problem
-from lockstep.engine.engine import Rows
+from lockstep.engine.engine import Outputs
 from lockstep_service.batching.answers import best_places
 from lockstep_service.dialects.endpoint import Endpoint, Question
 from lockstep_service.dialects.oip.binary import (
@@ -161,7 +161,7 @@ def _write(
     manifest: Manifest,
     wanted: list[WantedOutput],
     accepted: bytes,
-    answers: Rows,
+    answers: Outputs,
 ) -> Answer:
     """The answer: JSON, and behind it the bytes of the outputs that are to be binary."""
     best_places(answers)  # refuses what is no number

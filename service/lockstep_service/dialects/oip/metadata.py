@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from lockstep.proof.certificate import versions
+from lockstep.proof.certificate import library_versions
 from lockstep_service.dialects.oip.schema import (
     Live,
     ModelMetadata,
@@ -29,7 +29,7 @@ def metadata_routes(repository: Repository, gate: Gate) -> APIRouter:
     async def server_metadata() -> ServerMetadata:
         """Name, version and protocol extensions."""
         return ServerMetadata(
-            name="lockstep", version=versions()["lockstep"], extensions=EXTENSIONS
+            name="lockstep", version=library_versions()["lockstep"], extensions=EXTENSIONS
         )
 
     @routes.get("/v2/health/live")

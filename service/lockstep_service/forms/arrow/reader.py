@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.artifact.columns import Column
-from lockstep.artifact.frame import Mask, Numbers, Values, Words
+from lockstep.artifact.frame import ColumnValues, Mask, Numbers, Words
 from lockstep_service.errors import BadRequest
 from lockstep_service.forms.arrow.batch import Batch, bits_of, slice_of
 from lockstep_service.forms.arrow.flatbuffer import BOOL, BYTE, LONG, SHORT, FlatTable
@@ -56,7 +56,7 @@ class Dictionary(NamedTuple):
     missing: Mask | None
 
 
-def read_stream(body: Body, columns: Sequence[Column]) -> dict[str, Values]:
+def read_stream(body: Body, columns: Sequence[Column]) -> dict[str, ColumnValues]:
     """The values of an Arrow stream by column.
 
     Args:
@@ -81,14 +81,14 @@ def read_stream(body: Body, columns: Sequence[Column]) -> dict[str, Values]:
         ) from error
 
 
-def _read(body: memoryview, columns: Sequence[Column]) -> dict[str, Values]:
+def _read(body: memoryview, columns: Sequence[Column]) -> dict[str, ColumnValues]:
     messages = _messages(body)
     first = next(messages, None)
     if first is None or first.kind != SCHEMA:
         raise ValueError("a stream that does not begin with its schema")
     fields = read_fields(first.header, columns)
     dictionaries: dict[int, Dictionary] = {}
-    pieces: list[list[Values]] = [[] for _ in fields]
+    pieces: list[list[ColumnValues]] = [[] for _ in fields]
     values = 0
     for message in messages:
         if message.kind == DICTIONARY:
@@ -140,7 +140,7 @@ def _messages(body: memoryview) -> Iterator[Message]:
     )
 
 
-def _values(field: Field, batch: Batch, dictionaries: dict[int, Dictionary]) -> Values:
+def _values(field: Field, batch: Batch, dictionaries: dict[int, Dictionary]) -> ColumnValues:
     """The next column of a batch."""
     if field.dictionary is not None:
         missing = batch.take_missing()
@@ -194,7 +194,7 @@ def _read_dictionary(
     batch.end()
 
 
-def _joined(pieces: Sequence[Values]) -> Values:
+def _joined(pieces: Sequence[ColumnValues]) -> ColumnValues:
     """A column's values of all batches."""
     if len(pieces) == 1:
         return pieces[0]

@@ -13,7 +13,7 @@ import numpy as np
 
 from lockstep.artifact.columns import Column
 from lockstep.artifact.frame import check_names
-from lockstep.errors import MOST_PROBLEMS, InvalidInstances, Problem
+from lockstep.errors import MOST_PROBLEMS, InvalidInstances, InvalidValue
 from lockstep_service.errors import BadRequest
 from lockstep_service.forms.arrow.flatbuffer import BOOL, BYTE, INT, LONG, SHORT, FlatTable
 
@@ -92,10 +92,10 @@ def read_fields(schema: FlatTable, columns: Sequence[Column]) -> list[Field]:
     if len(names) != len(columns):
         twice = sorted({name for name in names if names.count(name) > 1})
         message = "the column is there twice; leave one out"
-        raise InvalidInstances([Problem(0, name, message) for name in twice[:MOST_PROBLEMS]])
+        raise InvalidInstances([InvalidValue(0, name, message) for name in twice[:MOST_PROBLEMS]])
     by_name = {column.name: column for column in columns}
     fields = [_field(table, by_name[name]) for table, name in zip(tables, names, strict=True)]
-    wrong = [field for field in fields if isinstance(field, Problem)]
+    wrong = [field for field in fields if isinstance(field, InvalidValue)]
     if wrong:
         raise InvalidInstances(wrong[:MOST_PROBLEMS])
     return [field for field in fields if isinstance(field, Field)]
@@ -111,7 +111,7 @@ def _cut(name: bytes) -> str:
     return f"{name.decode(errors='ignore')}…"
 
 
-def _field(table: FlatTable, column: Column) -> Field | Problem:
+def _field(table: FlatTable, column: Column) -> Field | InvalidValue:
     kind = table.number(2, BYTE)
     encoding = table.table(4)
     layout = LAYOUTS.get(kind)
@@ -119,7 +119,7 @@ def _field(table: FlatTable, column: Column) -> Field | Problem:
         name = TYPES[kind] if kind < len(TYPES) else "unknown"
         got = f"a dictionary of type {name}" if encoding is not None else f"the type {name}"
         message = f"expected an Arrow column of {WANTED[column.kind]}, got {got}; cast it"
-        return Problem(0, column.name, message)
+        return InvalidValue(0, column.name, message)
     longest = max((len(word.encode()) for word in column.vocabulary or ()), default=0)
     if encoding is None:
         dtype = _dtype(kind, table.table(3)) if layout is Layout.FIXED else None

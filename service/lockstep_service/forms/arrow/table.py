@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lockstep.artifact.columns import FeatureArray
 from lockstep.artifact.frame import encode_frame
 from lockstep.artifact.manifest import Label, Manifest
-from lockstep.engine.engine import Rows
+from lockstep.engine.engine import Outputs
 from lockstep.score import answer_columns, label_text
 from lockstep_service.batching.answers import best_places
 from lockstep_service.errors import BadRequest
@@ -46,7 +46,7 @@ def read_columns(body: Body, manifest: Manifest) -> FeatureArray:
     return encode_frame(read_stream(body, manifest.columns), manifest.columns)
 
 
-def write_columns(manifest: Manifest, answers: Rows) -> bytes:
+def write_columns(manifest: Manifest, answers: Outputs) -> bytes:
     """The answers as an Arrow stream, with the columns that ``lockstep predict`` writes.
 
     Args:
