@@ -92,7 +92,7 @@ def create_app(settings: Settings) -> Application:
     async def metrics() -> Response:
         return Response(telemetry.exposition(), media_type="text/plain; version=0.0.4")
 
-    document(app)
+    document(app, endpoints)
     app.state.gate = gate
     app.state.repository = repository
     return app

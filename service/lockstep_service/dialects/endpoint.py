@@ -6,13 +6,16 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from types import MappingProxyType
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
+from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
 from lockstep.artifact.columns import FeatureArray
 from lockstep.engine.engine import Outputs
 from lockstep_service.batching.batcher import Batcher
+from lockstep_service.forms.negotiation import Form
 from lockstep_service.http.compression import unpack
 from lockstep_service.http.headers import Headers
 from lockstep_service.http.placement import is_long_to_read, is_long_to_write, placed
@@ -51,6 +54,24 @@ class Question(NamedTuple):
     write: Callable[[Outputs], Answer]
 
 
+class Operation(NamedTuple):
+    """How an endpoint is described to people and machines.
+
+    Attributes:
+        dialect: its name.
+        verb: what is done to rows.
+        request: the model of a JSON body.
+        answer: the model of a JSON answer.
+        forms: others than JSON in which rows and answers travel, by content type.
+    """
+
+    dialect: str
+    verb: str
+    request: type[BaseModel]
+    answer: type[BaseModel]
+    forms: Mapping[bytes, Form] = MappingProxyType({})
+
+
 class Endpoint(ABC, Generic[Prepared]):
     """Runs rows; each dialect says how it reads a request and writes the answer.
 
@@ -67,6 +88,9 @@ class Endpoint(ABC, Generic[Prepared]):
     Attributes:
         prepared: what the dialect needs of each version that is served.
     """
+
+    operation: ClassVar[Operation]
+    """How `pages.openapi` describes the dialect."""
 
     def __init__(self, path: str, repository: Repository, limits: Limits) -> None:
         self.path = path

@@ -12,11 +12,12 @@ from lockstep.artifact.columns import FeatureArray
 from lockstep.artifact.manifest import Manifest
 from lockstep.engine.engine import Outputs
 from lockstep_service.batching.answers import best_places
-from lockstep_service.dialects.endpoint import Endpoint, Question
+from lockstep_service.dialects.endpoint import Endpoint, Operation, Question
+from lockstep_service.dialects.plain_schema import PredictRequest, PredictResponse
 from lockstep_service.errors import BadRequest
 from lockstep_service.forms.bulk import BulkReader
 from lockstep_service.forms.json import jsonable, read_json
-from lockstep_service.forms.negotiation import accepted_form, check_type, form_of, write_form
+from lockstep_service.forms.negotiation import FORMS, accepted_form, check_type, form_of, write_form
 from lockstep_service.forms.tensors import checked, features_of_instances
 from lockstep_service.http.compression import pack
 from lockstep_service.http.headers import Headers, timeout_s
@@ -70,6 +71,8 @@ class Prepared(NamedTuple):
 
 class Predict(Endpoint[Prepared]):
     """``POST /predict``."""
+
+    operation = Operation("Plain dialect", "predict", PredictRequest, PredictResponse, FORMS)
 
     def prepare(self, served: Served) -> Prepared:
         """A reader of numbers, and what every answer begins with; see `Endpoint.prepare`."""

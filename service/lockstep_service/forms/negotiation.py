@@ -25,19 +25,31 @@ class Form(NamedTuple):
     """A form other than JSON.
 
     Attributes:
+        about: what it is, with ``{of_what}`` where the description says of what.
         read: gives the features of a body.
         write: gives the body of an answer.
         check: refuses a network whose answers it cannot hold.
     """
 
+    about: str
     read: Callable[[Body, Manifest], FeatureArray]
     write: Callable[[Manifest, Outputs], bytes]
     check: Callable[[Manifest], None] = lambda _: None
 
 
 FORMS = {
-    NPY_TYPE: Form(read_array, write_array, check_writable),
-    ARROW_TYPE: Form(read_columns, write_columns),
+    NPY_TYPE: Form(
+        "One .npy array {of_what}; a category is its code, NaN is missing.",
+        read_array,
+        write_array,
+        check_writable,
+    ),
+    ARROW_TYPE: Form(
+        "An Arrow IPC stream {of_what}, to its end-of-stream marker: raw values by column; null is "
+        "missing.",
+        read_columns,
+        write_columns,
+    ),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
@@ -9,6 +10,7 @@ from fastapi import FastAPI, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 
+from lockstep_service.dialects.endpoint import Endpoint
 from lockstep_service.pages.index import index_page
 from lockstep_service.pages.openapi import describe
 
@@ -19,16 +21,17 @@ ASSETS = {
 }
 
 
-def document(app: FastAPI) -> None:
+def document(app: FastAPI, endpoints: Sequence[Endpoint[Any]]) -> None:
     """Give the application its OpenAPI description and its page.
 
-    The hot routes are plain ASGI endpoints, which FastAPI does not describe; they are described
-    here, from pydantic models.
+    Args:
+        app: with all its routes.
+        endpoints: of all dialects, which FastAPI does not describe.
     """
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = describe(app)
+            app.openapi_schema = describe(app, endpoints)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # the documented way to extend it

@@ -115,8 +115,7 @@ def _tried_connections(app: Application, drain_s: int) -> Http:
         "shortcuts are off",
         reason=fault,
         uvicorn=uvicorn.__version__,
-        advice=f"Requests are answered over ASGI, slower and with the same bits; "
-        f"install {TESTED}.",
+        advice=f"Requests are answered over ASGI, slower and with the same bits; install {TESTED}.",
     )
     return "httptools"
 

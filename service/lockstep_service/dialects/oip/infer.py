@@ -12,7 +12,7 @@ from lockstep.artifact.columns import FeatureArray
 from lockstep.artifact.manifest import Manifest, first_problem
 from lockstep.engine.engine import Outputs
 from lockstep_service.batching.answers import best_places
-from lockstep_service.dialects.endpoint import Endpoint, Question
+from lockstep_service.dialects.endpoint import Endpoint, Operation, Question
 from lockstep_service.dialects.oip.binary import (
     HEADER_LENGTH,
     OCTETS,
@@ -24,6 +24,7 @@ from lockstep_service.dialects.oip.binary import (
 from lockstep_service.dialects.oip.columns import are_columns, features_of_columns
 from lockstep_service.dialects.oip.schema import (
     InferRequest,
+    InferResponse,
     InputTensor,
     Parameters,
 )
@@ -61,6 +62,8 @@ RAW_REQUEST = InferRequest.model_construct(
 
 class Infer(Endpoint[Manifest]):
     """``POST /v2/models/{name}/infer``."""
+
+    operation = Operation("Open Inference Protocol", "infer", InferRequest, InferResponse)
 
     def prepare(self, served: Served) -> Manifest:
         """What the version is, and no more; see `Endpoint.prepare`."""
