@@ -67,9 +67,8 @@ def every(kind):
 
 def test_every_error_that_is_raised_on_purpose_has_an_exit_code():
     for kind in every(LockstepError):
-        served = kind.__module__.startswith(
-            "service."
-        )  # those become HTTP, or lockstep_service.process.server's 3
+        # Those of the service become HTTP, or the 3 of its process.
+        served = kind.__module__.startswith("lockstep_service.")
         if kind is not LockstepError and not served:
             assert any(issubclass(kind, known) for known, _ in exit_codes.TABLE), kind
 

@@ -245,7 +245,7 @@ def is_listening(url):
 def start(models, **options):
     words = ["--models", str(models), "--port", "0", "--host", "127.0.0.1", "--workers", "2"]
     return subprocess.Popen(
-        [sys.executable, "-m", "cli", "serve", *words],
+        [sys.executable, "-m", "lockstep", "serve", *words],
         cwd=ROOT,
         env=environment(),
         stdout=subprocess.PIPE,
