@@ -31,7 +31,7 @@ from lockstep_service.app import Application
 from lockstep_service.process.listener import bind, listen
 from lockstep_service.process.server import connections
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PROBLEM = {"error", "code", "request_id"}
 READY_S = 30
 
