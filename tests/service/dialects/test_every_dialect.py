@@ -186,7 +186,7 @@ def test_a_deadline_that_makes_no_sense_is_refused_alike(several, dialect, rows,
 def question_of(app, dialect, model, body, headers):
     """What the dialect reads of these bytes, without the way there."""
     named = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
-    named[b"content-length"] = str(len(body)).encode()
+    named |= {b"host": b"service", b"content-length": str(len(body)).encode()}
     endpoint, _, prepared = app.shortcuts.find(dialect.path.format(model).encode(), named)
     return endpoint.question(prepared, named, body)
 
