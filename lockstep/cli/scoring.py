@@ -30,7 +30,7 @@ def predict(
 ) -> int:
     """Answer every row of TABLE with the same bits as the service."""
     from lockstep.engine.engine import check_engine_name
-    from lockstep.score import score
+    from lockstep.scoring.score import score
 
     score(folder, table, output, engine=check_engine_name(engine.value), header=header, note=note)
     return PROVED

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockstep.engine.tile import TiledEngine
-from lockstep.score import score
+from lockstep.scoring.score import score
 from lockstep_service.app import create_app
 from lockstep_service.settings import Settings
 from serving import (

@@ -16,7 +16,7 @@ from lockstep.artifact.columns import FeatureArray
 from lockstep.artifact.frame import encode_frame
 from lockstep.artifact.manifest import Label, Manifest
 from lockstep.engine.engine import Outputs
-from lockstep.score import answer_columns, label_text
+from lockstep.scoring.answers import answer_columns, label_text
 from lockstep_service.batching.answers import best_places
 from lockstep_service.errors import BadRequest
 from lockstep_service.forms.arrow.reader import read_stream

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
 
 from lockstep.artifact.folder import open_artifact
-from lockstep.artifact.manifest import Label, Manifest
 from lockstep.artifact.whole import write_file
-from lockstep.engine.engine import EngineName, Outputs
+from lockstep.engine.engine import EngineName
 from lockstep.engine.tile import run_in_pieces
 from lockstep.errors import InvalidSetting, Unreadable
 from lockstep.proof.load import prove_at_load
 from lockstep.proof.prove import DEFAULT_MAX_BATCH_ROWS
+from lockstep.scoring.answers import answer_cells, answer_columns
 from lockstep.table.chunk import Note
 from lockstep.table.features import read_features
 
@@ -73,54 +68,6 @@ def score(
         answered += len(features)
     _write(output, text.getvalue().encode())
     return answered
-
-
-def answer_columns(manifest: Manifest, answers: Outputs) -> list[str]:
-    """Names of the columns that :func:`answer_cells` fills.
-
-    Args:
-        manifest: of the network.
-        answers: its outputs, each ``[n, ...]``.
-    """
-    if manifest.task == "classification":
-        return ["label", *(f"probability_{label_text(label)}" for label in manifest.classes or ())]
-    names: list[str] = []
-    for output, answer in zip(manifest.outputs, answers, strict=True):
-        width = math.prod(answer.shape[1:])
-        names += [output.name] if width == 1 else [f"{output.name}_{i}" for i in range(width)]
-    return names
-
-
-def answer_cells(manifest: Manifest, answers: Outputs) -> Iterator[list[str]]:
-    """The answers as text, a list of cells a row.
-
-    A float is the shortest decimal that reads back to the same bits, as its own type.
-
-    Args:
-        manifest: of the network.
-        answers: its outputs, each ``[n, ...]``.
-    """
-    columns = [column for answer in answers for column in _text(answer)]
-    if manifest.task == "classification":
-        labels = [label_text(label) for label in manifest.classes or ()]
-        columns.insert(0, [labels[i] for i in answers[0].argmax(axis=1)])
-    yield from map(list, zip(*columns, strict=True))
-
-
-def label_text(label: Label) -> str:
-    """A class's label as a cell or the name of a column; booleans as JSON writes them."""
-    return str(label).lower() if isinstance(label, bool) else str(label)
-
-
-def _text(answer: NDArray[Any]) -> Iterator[list[str]]:
-    """One list of cells for each column of an output."""
-    flat = answer.reshape(len(answer), -1)
-    for j in range(flat.shape[1]):
-        if flat.dtype.kind == "b":
-            yield ["true" if value else "false" for value in flat[:, j]]
-        else:
-            # str of a numpy float is its shortest decimal (Steele and White's Dragon4).
-            yield [str(value) for value in flat[:, j]]
 
 
 def _check_output(table: Path, output: Path) -> None:

@@ -1,0 +1,1 @@
+"""Tables scored offline, and how answers stand in columns."""
