@@ -36,8 +36,8 @@ GOLDEN_SEED = 0
 
 
 def import_onnx(
-    file: Path,
-    models: Path,
+    file: Path | str,
+    models: Path | str,
     name: str,
     *,
     version: int | None = None,
@@ -59,6 +59,7 @@ def import_onnx(
         InvalidSetting: for a wrong name, or column names that do not fit.
         AlreadyExists: where that version is there.
     """
+    file, models = Path(file), Path(models)
     check_name(name)
     if version is not None:
         check_version(version)

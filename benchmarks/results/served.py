@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from benchmarks.results.folds import Fold
 from benchmarks.results.runs import Arm, Measured
-from lockstep.artifact.folder import Artifact
+from lockstep import Artifact, verify
 from lockstep.engine.tile import run_in_pieces
 from lockstep.errors import Disproved
 from lockstep.proof.load import prove_at_load
 from lockstep.proof.prove import DEFAULT_MAX_BATCH_ROWS
-from lockstep.proof.verify import verify
 from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.data.dataset import Dataset
 from lockstep_train.evaluate.evaluate import log_probabilities, predictions

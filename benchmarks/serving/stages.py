@@ -22,11 +22,10 @@ from benchmarks.serving.measure import answer_sizes
 from benchmarks.serving.networks import make
 from benchmarks.serving.page import table, write_between_markers
 from benchmarks.serving.servers import BODIES, CASES, ECHO, LOCKSTEP, MODELS, Case, Server
+from lockstep import Settings, create_app
 from lockstep.engine.engine import Outputs
 from lockstep.proof.certificate import this_machine
-from lockstep_service.app import create_app
 from lockstep_service.connection.exchange import Exchange
-from lockstep_service.settings import Settings
 from lockstep_service.view.log import configure_logging
 
 PAGE = ROOT / "docs" / "stages.md"

@@ -109,7 +109,7 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def open_artifact(path: Path) -> Artifact:
+def open_artifact(path: Path | str) -> Artifact:
     """Open an artifact: its manifest is held to ``digest`` before it is parsed.
 
     Raises:
@@ -117,6 +117,7 @@ def open_artifact(path: Path) -> Artifact:
         DigestMismatch: where the manifest is not the sealed one.
         Unreadable: where it is not a manifest of this format.
     """
+    path = Path(path)
     if not path.is_dir():
         raise NotFound(f"Expected an artifact's folder at {path}, found none.")
     try:

@@ -42,7 +42,7 @@ class Verification(BaseModel):
         return not self.complaints
 
 
-def verify(path: Path) -> Verification:
+def verify(path: Path | str) -> Verification:
     """Verify an artifact: digests of every file, audit, parity, golden rows, invariance.
 
     Args:

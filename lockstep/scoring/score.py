@@ -23,9 +23,9 @@ PROOF_BUDGET_S = 5.0
 
 
 def score(
-    folder: Path,
-    table: Path,
-    output: Path = STDOUT,
+    folder: Path | str,
+    table: Path | str,
+    output: Path | str = STDOUT,
     *,
     engine: EngineName = "onnx",
     header: bool = True,
@@ -50,6 +50,7 @@ def score(
         InvalidSetting: where table and output do not fit.
         EngineUnavailable: where a library that is asked for is not installed.
     """
+    table, output = Path(table), Path(output)
     _check_output(table, output)
     artifact = open_artifact(folder)
     locked, *_ = prove_at_load(
