@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 COMMAND = re.search(r"(mkdocs build.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
-PAGES += sorted((ROOT / "docs").glob("*.md"))
+PAGES += [*sorted((ROOT / "docs").glob("*.md")), ROOT / "examples" / "README.md"]
 
 
 class Assets(HTMLParser):
@@ -57,7 +57,8 @@ def site(tmp_path_factory):
 @pytest.fixture
 def copied(tmp_path):
     """The sources of the site, to be broken."""
-    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    for folder in ("docs", "examples"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
     shutil.copytree(ROOT / "website", tmp_path / "website", symlinks=True)
     for path in (*PAGES[:3], ROOT / "LICENSE", ROOT / "mkdocs.yml"):
         shutil.copy(path, tmp_path)
@@ -67,7 +68,7 @@ def copied(tmp_path):
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_every_page_is_on_the_site(path, site):
     name = path.relative_to(ROOT).with_suffix(".html")
-    page = site / ("index.html" if path.name == "README.md" else name)
+    page = site / (name.with_name("index.html") if path.stem == "README" else name)
     title = re.search(r"^# (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)[1]
     assert title in page.read_text(encoding="utf-8")
 
