@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, assert_type
 
 import numpy as np
-from lockstep.proof.finding import AuditReport
+from lockstep.proof.audit.finding import AuditReport
 from numpy.typing import NDArray
 
 import lockstep
