@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,7 @@ from lockstep_service.process.server import connections
 ROOT = Path(__file__).parents[2]
 PROBLEM = {"error", "code", "request_id"}
 READY_S = 30
+MODULE = (sys.executable, "-m", "lockstep")
 
 
 def client(app: FastAPI) -> httpx.AsyncClient:
@@ -149,11 +150,16 @@ def environment(**variables: str) -> dict[str, str]:
     return {**kept, "OMP_NUM_THREADS": "1", **variables}
 
 
-def run_command(*words: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run `lockstep WORDS` to its end."""
+def run_command(
+    *words: str | Path,
+    program: Sequence[str | Path] = MODULE,
+    folder: Path = ROOT,
+    **variables: str,
+) -> subprocess.CompletedProcess[str]:
+    """Run `lockstep WORDS` to its end, by that program and in that folder."""
     return subprocess.run(
-        [sys.executable, "-m", "lockstep", *map(str, words)],
-        cwd=ROOT,
+        [*map(str, program), *map(str, words)],
+        cwd=folder,
         env=environment(**variables),
         capture_output=True,
         text=True,
@@ -211,12 +217,18 @@ class Process:
 
 
 @contextmanager
-def serving(models: Path, *flags: str, **variables: str) -> Iterator[Process]:
+def serving(
+    models: Path,
+    *flags: str,
+    program: Sequence[str | Path] = MODULE,
+    folder: Path = ROOT,
+    **variables: str,
+) -> Iterator[Process]:
     """`lockstep serve` on a free port, until the block is left."""
     words = ["serve", "--models", str(models), "--host", "127.0.0.1", "--port", "0", *flags]
     with subprocess.Popen(
-        [sys.executable, "-m", "lockstep", *words],
-        cwd=ROOT,
+        [*map(str, program), *words],
+        cwd=folder,
         env=environment(**variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
