@@ -9,7 +9,7 @@ from lockstep.artifact.manifest import TensorSpec
 from lockstep.engine import onnx as onnx_engine
 from lockstep.engine import torchscript
 from lockstep.proof.exact import exactness
-from lockstep_train.exact.answer import FARTHEST_LOGIT, LOGIT_BITS, Softmax
+from lockstep_train.exact.answer import FARTHEST_LOGIT, LOGIT_BITS, ExactSoftmax
 from lockstep_train.exact.network import ExactNetwork, answers, saturation
 from lockstep_train.export.onnx_file import to_onnx
 from lockstep_train.network.ensemble import Ensemble
@@ -130,7 +130,7 @@ def test_probabilities_sum_to_1_and_keep_the_order_of_the_logits(n_classes):
     logits = generator.normal(0, 8, (2_000, n_classes))
     logits[:100] *= 20
     whole = torch.tensor(np.rint(logits * 2**LOGIT_BITS))
-    found = Softmax()(whole).numpy()
+    found = ExactSoftmax()(whole).numpy()
     assert np.abs(found.astype(np.float32).sum(axis=1) - 1).max() <= 1e-6
     order = np.argsort(whole.numpy(), axis=1, kind="stable")
     assert (np.diff(np.take_along_axis(found, order, axis=1)) >= 0).all()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lockstep_train.exact.grid import Numbers
+from lockstep_train.exact.grid import FloatArray
 from lockstep_train.exact.layer import buffer
 
 LOGIT_BITS = 20
@@ -23,7 +23,7 @@ _LOW_BITS = 13
 _SUM_BITS = 44
 
 
-class Softmax(nn.Module):
+class ExactSoftmax(nn.Module):
     """Logits in whole numbers → probabilities, by two tables, one product and one division.
 
     ``t = max z - z`` is a whole number of ``2^-20``; ``e^-t`` is the product of the entries for its
@@ -62,7 +62,7 @@ class Softmax(nn.Module):
         return powers / total.clamp(min=self.one)
 
 
-class Average(nn.Module):
+class ExactAverage(nn.Module):
     """Probabilities of the members → their average, added in the members' order, in float32."""
 
     def forward(self, answers: list[Tensor]) -> Tensor:
@@ -73,7 +73,7 @@ class Average(nn.Module):
         return (total if len(answers) == 1 else total / len(answers)).to(torch.float32)
 
 
-class Prediction(nn.Module):
+class ExactPrediction(nn.Module):
     """Sums of the members → the prediction in the target's own unit, in float32.
 
     Each is multiplied once and rounded to a grid on which the rest is exact.
@@ -91,7 +91,7 @@ class Prediction(nn.Module):
     zero: Tensor
     unit: Tensor
 
-    def __init__(self, scales: Numbers, mean: float, reach: Numbers) -> None:
+    def __init__(self, scales: FloatArray, mean: float, reach: FloatArray) -> None:
         super().__init__()
         largest = float(np.abs(scales) @ reach) + abs(mean)
         bits = PREDICTION_BITS - int(np.ceil(np.log2(max(largest, 2.0**-60))))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lockstep_train.exact.grid import Columns
-from lockstep_train.exact.layer import Whole, buffer
+from lockstep_train.exact.layer import ExactModule, buffer
 from lockstep_train.network.categorical import Categorical, CategoryEmbedding, Codes, OneHot
 
 
@@ -88,7 +88,7 @@ class ExactCategorical(nn.Module):
             for part in (cast("OneHot | CategoryEmbedding", each) for each in fitted.parts)
         ]
         self.parts = nn.ModuleList(parts)
-        self.columns = Columns.joined([cast("Whole", part).columns for part in parts])
+        self.columns = Columns.joined([cast("ExactModule", part).columns for part in parts])
 
     def forward(self, features: Tensor) -> Tensor:
         """Preprocess ``[n, d]``."""

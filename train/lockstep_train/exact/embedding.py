@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lockstep_train.exact.curve import ARGUMENT_BITS, Waves
-from lockstep_train.exact.grid import Columns, Numbers, fractions, weights_on_grid
+from lockstep_train.exact.grid import Columns, FloatArray, fractions, weights_on_grid
 from lockstep_train.exact.layer import Clip, ClipColumns, buffer
+from lockstep_train.exact.tabulated import ARGUMENT_BITS, Waves
 from lockstep_train.network.embedding import Bins, ColumnLayers, Periodic, PiecewiseLinear
 
 WAVE_BITS = 22
@@ -20,7 +20,7 @@ _FARTHEST = 100.0
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-class Places(nn.Module):
+class ExactPiecewiseLinear(nn.Module):
     """`PiecewiseLinear` on the grid. Shape: ``[n, d]`` → ``[n, width]``."""
 
     column: Tensor
@@ -61,7 +61,7 @@ class ExactColumnLayers(nn.Module):
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, fitted: ColumnLayers, inputs: Columns, bits: int, reach: Numbers) -> None:
+    def __init__(self, fitted: ColumnLayers, inputs: Columns, bits: int, reach: FloatArray) -> None:
         super().__init__()
         linear = fitted.linear
         self.n_columns, self.n_inputs = linear.groups, fitted.n_inputs
@@ -95,12 +95,12 @@ class ExactColumnLayers(nn.Module):
 class ExactBins(nn.Module):
     """`Bins` on the grid: scaled numbers beside what their places are combined to."""
 
-    def __init__(self, fitted: Bins, bits: int, reach: Numbers) -> None:
+    def __init__(self, fitted: Bins, bits: int, reach: FloatArray) -> None:
         super().__init__()
         self.unit = 2.0**bits
         own = Columns.of(bits, reach[: fitted.n_columns])
         self.clip = ClipColumns(-own.most, own.most)
-        self.places = Places(fitted.places, WAVE_BITS)
+        self.places = ExactPiecewiseLinear(fitted.places, WAVE_BITS)
         self.layers = ExactColumnLayers(
             fitted.columns, self.places.columns, bits, reach[fitted.n_columns :]
         )
@@ -117,7 +117,7 @@ class ExactPeriodic(nn.Module):
 
     turns: Tensor
 
-    def __init__(self, fitted: Periodic, bits: int, reach: Numbers) -> None:
+    def __init__(self, fitted: Periodic, bits: int, reach: FloatArray) -> None:
         super().__init__()
         turns = fitted.frequencies.detach().double() / (2 * np.pi)
         self.register_buffer("turns", turns * 2.0**ARGUMENT_BITS)

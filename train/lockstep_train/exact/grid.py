@@ -8,8 +8,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-Numbers = NDArray[np.float64]
-Exponents = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+IntegerArray = NDArray[np.int64]
 
 MANTISSA_BITS = 53
 SPARE_BITS = 1
@@ -29,11 +29,11 @@ class Columns:
         most: largest size of a whole number, ``[width]``.
     """
 
-    bits: Exponents
-    most: Numbers
+    bits: IntegerArray
+    most: FloatArray
 
     @classmethod
-    def of(cls, bits: int, reach: Numbers) -> Self:
+    def of(cls, bits: int, reach: FloatArray) -> Self:
         """Columns of one grid.
 
         Args:
@@ -57,12 +57,12 @@ class Columns:
         return len(self.bits)
 
     @property
-    def reach(self) -> Numbers:
+    def reach(self) -> FloatArray:
         """Largest size of what the whole numbers stand for, ``[width]``."""
         return np.ldexp(self.most, -self.bits)
 
 
-def short(numbers: Numbers) -> Numbers:
+def short(numbers: FloatArray) -> FloatArray:
     """The nearest numbers of few enough digits for float32.
 
     The exporter may write a number that stands in the code of a network in float32.
@@ -70,7 +70,7 @@ def short(numbers: Numbers) -> Numbers:
     return numbers.astype(np.float32).astype(np.float64)
 
 
-def fractions(weight: Numbers, bias: Numbers, inputs: Columns) -> Exponents:
+def fractions(weight: FloatArray, bias: FloatArray, inputs: Columns) -> IntegerArray:
     """Bits of the fraction that a layer's sums may have, unit by unit.
 
     Args:
@@ -80,18 +80,18 @@ def fractions(weight: Numbers, bias: Numbers, inputs: Columns) -> Exponents:
     """
     largest = np.abs(weight) @ inputs.reach + np.abs(bias)
     whole = np.ceil(np.log2(np.maximum(largest, _SMALLEST))).astype(np.int64)
-    bits: Exponents = MANTISSA_BITS - SPARE_BITS - whole
+    bits: IntegerArray = MANTISSA_BITS - SPARE_BITS - whole
     return bits
 
 
 def weights_on_grid(
-    weight: Numbers,
-    bias: Numbers,
+    weight: FloatArray,
+    bias: FloatArray,
     inputs: Columns,
     unit_bits: int,
     *,
     most_fraction: int | None = None,
-) -> tuple[Numbers, Numbers]:
+) -> tuple[FloatArray, FloatArray]:
     """Round a layer's weights so that every sum of every unit is exact in float64.
 
     A unit's sums lie on one grid ``2^-f``. Its fraction ``f`` is the largest for which
@@ -117,7 +117,7 @@ def weights_on_grid(
     return np.ldexp(steps, scale[:, None]), np.ldexp(np.rint(np.ldexp(bias, fraction)), scale)
 
 
-def balanced_bits(weight: Numbers, reach: Numbers, size: float) -> int:
+def balanced_bits(weight: FloatArray, reach: FloatArray, size: float) -> int:
     """Bits of the activations' fraction at which their rounding costs what the weights' does.
 
     A unit's error is about ``2^-s · ‖w‖`` from the activations and ``2^-(f - s) · ‖a‖`` from the

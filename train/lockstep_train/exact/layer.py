@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lockstep_train.exact.grid import Columns, Numbers, short, weights_on_grid
+from lockstep_train.exact.grid import Columns, FloatArray, short, weights_on_grid
 
 
-class Whole(Protocol):
+class ExactModule(Protocol):
     """A module that answers in whole numbers."""
 
     columns: Columns
@@ -26,7 +26,7 @@ def buffer(values: Any) -> Tensor:
     return torch.from_numpy(np.array(values, np.float64))
 
 
-class Linear(nn.Module):
+class ExactLinear(nn.Module):
     """A linear layer none of whose sums rounds. Shape: ``[width, n]`` → ``[n_units, n]``.
 
     The rows stand side by side, not one above the other: a product of a large weight and a few rows
@@ -42,7 +42,9 @@ class Linear(nn.Module):
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, weight: Numbers, bias: Numbers, inputs: Columns, unit_bits: int) -> None:
+    def __init__(
+        self, weight: FloatArray, bias: FloatArray, inputs: Columns, unit_bits: int
+    ) -> None:
         super().__init__()
         on_grid = weights_on_grid(weight, bias, inputs, unit_bits)
         self.register_buffer("weight", buffer(on_grid[0]))
@@ -53,8 +55,8 @@ class Linear(nn.Module):
         return torch.addmm(self.bias, self.weight, columns)
 
 
-class Head(Linear):
-    """A `Linear` that gives each row its own line again.
+class ExactHead(ExactLinear):
+    """An `ExactLinear` that gives each row its own line again.
 
     Shape: ``[width, n]`` → ``[n, n_units]``.
     """
@@ -111,7 +113,7 @@ class ClipColumns(nn.Module):
     most: Tensor
     rows_axis = 0
 
-    def __init__(self, least: Numbers, most: Numbers, *, deliberate: bool = False) -> None:
+    def __init__(self, least: FloatArray, most: FloatArray, *, deliberate: bool = False) -> None:
         super().__init__()
         self.deliberate = deliberate
         self.register_buffer("least", buffer(least))
@@ -128,7 +130,7 @@ class ClipColumns(nn.Module):
         return torch.zeros_like(outside) if self.deliberate else outside
 
 
-def folded(linear: nn.Linear, norm: nn.BatchNorm1d | None) -> tuple[Numbers, Numbers]:
+def folded(linear: nn.Linear, norm: nn.BatchNorm1d | None) -> tuple[FloatArray, FloatArray]:
     """Weight and bias of a Linear with the BatchNorm behind it, as it is in eval mode.
 
     Args:
@@ -144,5 +146,5 @@ def folded(linear: nn.Linear, norm: nn.BatchNorm1d | None) -> tuple[Numbers, Num
     return weight * scale[:, None], (bias - mean) * scale + _numbers(norm.bias)
 
 
-def _numbers(tensor: Tensor) -> Numbers:
+def _numbers(tensor: Tensor) -> FloatArray:
     return tensor.detach().cpu().to(torch.float64).numpy()

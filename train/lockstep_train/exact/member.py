@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lockstep_train.exact.curve import ARGUMENT_BITS, Curve
-from lockstep_train.exact.grid import Columns, Numbers, balanced_bits
-from lockstep_train.exact.layer import Clip, Head, Linear, folded
+from lockstep_train.exact.grid import Columns, FloatArray, balanced_bits
+from lockstep_train.exact.layer import Clip, ExactHead, ExactLinear, folded
+from lockstep_train.exact.tabulated import ARGUMENT_BITS, TabulatedFunction
 from lockstep_train.network.block import Block
 from lockstep_train.network.member import Member
 
-# Beyond these places a curve is a straight line to within the grid of its answers.
+# Beyond these places an activation is a straight line to within the grid of its answers.
 _ENDS = 16
 _CELL_BITS = 9
 _LEAST_REACH = 2.0**-10
@@ -61,7 +61,7 @@ class ExactMember(nn.Module):
             sample, inputs = made(sample), made.columns
             blocks.append(made)
         self.blocks = nn.Sequential(*blocks)
-        self.head = Head(*weights[-1], inputs, output_bits)
+        self.head = ExactHead(*weights[-1], inputs, output_bits)
         self.reach = np.abs(self.head.weight.numpy()) @ inputs.most + np.abs(
             self.head.bias.numpy()[:, 0]
         )
@@ -87,12 +87,12 @@ class ExactBlock(nn.Module):
 
     def __init__(
         self,
-        weights: tuple[Numbers, Numbers],
+        weights: tuple[FloatArray, FloatArray],
         activation: nn.Module,
         inputs: Columns,
         sample: Tensor,
         *,
-        following: Numbers,
+        following: FloatArray,
         headroom: float,
     ) -> None:
         super().__init__()
@@ -105,12 +105,12 @@ class ExactBlock(nn.Module):
         if isinstance(activation, nn.ReLU):
             self.activation = nn.Identity()
         elif isinstance(activation, nn.LeakyReLU):
-            self.activation = Leaky(activation.negative_slope)
+            self.activation = ExactLeakyReLU(activation.negative_slope)
         else:
             linear_bits = ARGUMENT_BITS
             argument = max(headroom * lowest, float(_ENDS))
-            self.activation = Tabulated(activation, argument, bits)
-        self.linear = Linear(*weights, inputs, linear_bits)
+            self.activation = TabulatedActivation(activation, argument, bits)
+        self.linear = ExactLinear(*weights, inputs, linear_bits)
         most = float(Columns.of(bits, np.array([reach])).most[0])
         rectifies = isinstance(activation, nn.ReLU)
         self.clip = Clip(0.0 if rectifies else -most, most, rectifies=rectifies, rows_axis=1)
@@ -122,7 +122,7 @@ class ExactBlock(nn.Module):
         return cast("Tensor", self.clip(self.activation(self.linear(columns))))
 
 
-class Leaky(nn.Module):
+class ExactLeakyReLU(nn.Module):
     """The leaky ReLU: one product, one maximum; it rounds on the grid that follows."""
 
     slope: Tensor
@@ -139,33 +139,33 @@ class Leaky(nn.Module):
         return torch.maximum(whole, whole * self.slope)
 
 
-class Tabulated(nn.Module):
-    """A smooth activation by its `Curve`."""
+class TabulatedActivation(nn.Module):
+    """A smooth activation by its `TabulatedFunction`."""
 
     def __init__(self, activation: nn.Module, reach: float, bits: int) -> None:
         super().__init__()
         most = float(Columns.of(ARGUMENT_BITS, np.array([reach])).most[0])
         self.clip = Clip(-most, most, rows_axis=1)
 
-        def function(values: Numbers) -> Numbers:
-            answers: Numbers = activation(torch.from_numpy(values)).numpy()
+        def function(values: FloatArray) -> FloatArray:
+            answers: FloatArray = activation(torch.from_numpy(values)).numpy()
             return answers
 
-        self.curve = Curve(function, -_ENDS, _ENDS, _CELL_BITS, bits)
+        self.curve = TabulatedFunction(function, -_ENDS, _ENDS, _CELL_BITS, bits)
 
     def forward(self, sums: Tensor) -> Tensor:
         """The activation of sums on the argument's grid."""
         return cast("Tensor", self.curve(self.clip(sums)))
 
 
-def _folded(block: nn.Module) -> tuple[Numbers, Numbers]:
+def _folded(block: nn.Module) -> tuple[FloatArray, FloatArray]:
     layers = dict(block.named_children())
     return folded(
         cast("nn.Linear", layers["linear"]), cast("nn.BatchNorm1d | None", layers.get("norm"))
     )
 
 
-def _unscaled(weights: tuple[Numbers, Numbers], inputs: Columns) -> tuple[Tensor, Tensor]:
+def _unscaled(weights: tuple[FloatArray, FloatArray], inputs: Columns) -> tuple[Tensor, Tensor]:
     """The weights for whole numbers, not rounded: only statistics are taken of them."""
     scaled = np.ldexp(weights[0], -inputs.bits)
     return torch.from_numpy(scaled), torch.from_numpy(np.array(weights[1][:, None]))

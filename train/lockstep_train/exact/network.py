@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lockstep.artifact.columns import FeatureArray
-from lockstep_train.exact.answer import LOGIT_BITS, Average, Prediction, Softmax
-from lockstep_train.exact.grid import Numbers, balanced_bits
+from lockstep_train.exact.answer import LOGIT_BITS, ExactAverage, ExactPrediction, ExactSoftmax
+from lockstep_train.exact.grid import FloatArray, balanced_bits
 from lockstep_train.exact.layer import Clip, ClipColumns, folded
 from lockstep_train.exact.member import ExactMember
-from lockstep_train.exact.preprocessing import Preprocessing
+from lockstep_train.exact.preprocessing import ExactPreprocessing
 from lockstep_train.network.answer import Probabilities
 from lockstep_train.network.ensemble import Ensemble
 from lockstep_train.network.member import Member
@@ -59,7 +59,7 @@ class ExactNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.task = network.task
-        groups = [_Group.of(each) for each in _networks(network)]
+        groups = [_FittedBranch.of(each) for each in _networks(network)]
         classifies = network.task == "classification"
         divisor = _temperature(network) if isinstance(network, Ensemble) and classifies else 1.0
         bits = LOGIT_BITS if classifies else _SUM_BITS
@@ -67,10 +67,12 @@ class ExactNetwork(nn.Module):
         sample = features[places]
         with torch.no_grad():
             self.branches = nn.ModuleList(
-                Branch(group, sample, headroom, bits, divisor) for group in groups
+                ExactBranch(group, sample, headroom, bits, divisor) for group in groups
             )
-        self.answer: nn.Module = Softmax() if classifies else _prediction(groups, self.branches)
-        self.average = Average()
+        self.answer: nn.Module = (
+            ExactSoftmax() if classifies else _prediction(groups, self.branches)
+        )
+        self.average = ExactAverage()
         self.eval()
 
     def forward(self, features: Tensor) -> Tensor:
@@ -83,22 +85,27 @@ class ExactNetwork(nn.Module):
 
 
 @dataclass(frozen=True)
-class _Group:
+class _FittedBranch:
     """One fitted network: its preprocessing, its members, and how their outputs are scaled."""
 
     network: Network
     members: tuple[Member, ...]
 
     @classmethod
-    def of(cls, network: Network) -> _Group:
+    def of(cls, network: Network) -> _FittedBranch:
         return cls(network, tuple(cast("Member", member) for member in network.members))
 
 
-class Branch(nn.Module):
+class ExactBranch(nn.Module):
     """One preprocessing and the members that share it: features → outputs of each member."""
 
     def __init__(
-        self, group: _Group, features: FeatureArray, headroom: float, bits: int, divisor: float
+        self,
+        group: _FittedBranch,
+        features: FeatureArray,
+        headroom: float,
+        bits: int,
+        divisor: float,
     ) -> None:
         super().__init__()
         fitted = group.network.preprocessing
@@ -106,7 +113,7 @@ class Branch(nn.Module):
         reach = np.maximum(headroom * largest, LEAST_REACH)
         first = np.concatenate([_first_weight(member) for member in group.members])
         grid = balanced_bits(first, reach, size)
-        self.preprocessing = Preprocessing(fitted, grid, reach)
+        self.preprocessing = ExactPreprocessing(fitted, grid, reach)
         rows = torch.split(torch.from_numpy(np.ascontiguousarray(features)), _ROWS)
         sample = torch.cat([self.preprocessing(each) for each in rows]).t()
         if group.network.task == "classification":
@@ -207,13 +214,13 @@ def _temperature(network: Network) -> float:
     return float(cast("Probabilities", network.answer).temperature)
 
 
-def _first_weight(member: Member) -> Numbers:
+def _first_weight(member: Member) -> FloatArray:
     layers = dict(member.blocks[0].named_children())
     norm = cast("nn.BatchNorm1d | None", layers.get("norm"))
     return folded(cast("nn.Linear", layers["linear"]), norm)[0]
 
 
-def _measure(fitted: nn.Module, features: FeatureArray) -> tuple[Numbers, float]:
+def _measure(fitted: nn.Module, features: FeatureArray) -> tuple[FloatArray, float]:
     """Of training's dense rows: each column's largest size, and the root mean squared norm."""
     squares, largest = 0.0, None
     for rows in torch.split(torch.from_numpy(np.ascontiguousarray(features)), _ROWS):
@@ -226,15 +233,15 @@ def _measure(fitted: nn.Module, features: FeatureArray) -> tuple[Numbers, float]
     return largest, float(np.sqrt(squares / len(features)))
 
 
-def _prediction(groups: Sequence[_Group], branches: nn.ModuleList) -> Prediction:
+def _prediction(groups: Sequence[_FittedBranch], branches: nn.ModuleList) -> ExactPrediction:
     scales: list[float] = []
     reach: list[float] = []
     mean = 0.0
     total = sum(len(group.members) for group in groups)
     for group, branch in zip(groups, branches, strict=True):
         rescaling = cast("Rescaling", group.network.answer)
-        for member in cast("Branch", branch).members:
+        for member in cast("ExactBranch", branch).members:
             scales.append(float(rescaling.scale) * 2.0**-_SUM_BITS / total)
             mean += float(rescaling.mean) / total
             reach.append(float(cast("ExactMember", member).reach[0]))
-    return Prediction(np.array(scales), mean, np.array(reach))
+    return ExactPrediction(np.array(scales), mean, np.array(reach))

@@ -9,17 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from lockstep_train.exact.categorical import ExactCategorical
-from lockstep_train.exact.embedding import ExactBins, ExactPeriodic, Places
-from lockstep_train.exact.grid import Columns, Numbers
-from lockstep_train.exact.layer import ClipColumns, Whole
-from lockstep_train.exact.scaling import Scaling, scaling_of
+from lockstep_train.exact.embedding import ExactBins, ExactPeriodic, ExactPiecewiseLinear
+from lockstep_train.exact.grid import Columns, FloatArray
+from lockstep_train.exact.layer import ClipColumns, ExactModule
+from lockstep_train.exact.scaling import ExactScaling, scaling_of
 from lockstep_train.network.categorical import Categorical
 from lockstep_train.network.embedding import Bins, Periodic, PiecewiseLinear
 from lockstep_train.network.numeric import Boolean, Imputation, Missing, Numeric
-from lockstep_train.network.preprocessing import Preprocessing as Fitted
+from lockstep_train.network.preprocessing import Preprocessing
 
 
-class Preprocessing(nn.Module):
+class ExactPreprocessing(nn.Module):
     """The parts of a fitted preprocessing, each in whole numbers, side by side.
 
     Shape: ``[n, d]`` float32 → ``[n, width]`` float64.
@@ -31,7 +31,7 @@ class Preprocessing(nn.Module):
             matrix, ``[width]``.
     """
 
-    def __init__(self, fitted: Fitted, bits: int, reach: Numbers) -> None:
+    def __init__(self, fitted: Preprocessing, bits: int, reach: FloatArray) -> None:
         super().__init__()
         parts: list[nn.Module] = []
         begin = 0
@@ -40,7 +40,7 @@ class Preprocessing(nn.Module):
             parts.append(_exact(part, bits, reach[begin : begin + width]))
             begin += width
         self.parts = nn.ModuleList(parts)
-        self.columns = Columns.joined([cast("Whole", part).columns for part in parts])
+        self.columns = Columns.joined([cast("ExactModule", part).columns for part in parts])
 
     def forward(self, features: Tensor) -> Tensor:
         """Preprocess ``[n, d]``."""
@@ -48,7 +48,7 @@ class Preprocessing(nn.Module):
         return made[0] if len(made) == 1 else torch.cat(made, dim=1)
 
 
-def _exact(part: nn.Module, bits: int, reach: Numbers) -> nn.Module:
+def _exact(part: nn.Module, bits: int, reach: FloatArray) -> nn.Module:
     if isinstance(part, Numeric):
         return ExactNumeric(part, bits, reach)
     if isinstance(part, Boolean):
@@ -81,22 +81,22 @@ class Filled(nn.Module):
 class ExactNumeric(nn.Module):
     """The numeric columns, scaled and embedded, in whole numbers."""
 
-    def __init__(self, fitted: Numeric, bits: int, reach: Numbers) -> None:
+    def __init__(self, fitted: Numeric, bits: int, reach: FloatArray) -> None:
         super().__init__()
         self.filled = Filled(fitted.selection, fitted.imputation)
         embedding = fitted.embedding
         direct = isinstance(embedding, nn.Identity)
-        self.scaling: Scaling = scaling_of(fitted.scaling, bits if direct else 0)
+        self.scaling: ExactScaling = scaling_of(fitted.scaling, bits if direct else 0)
         self.embedding: nn.Module
         if isinstance(embedding, PiecewiseLinear):
-            self.embedding = Places(embedding, bits)
+            self.embedding = ExactPiecewiseLinear(embedding, bits)
         elif isinstance(embedding, Bins):
             self.embedding = ExactBins(embedding, bits, reach)
         elif isinstance(embedding, Periodic):
             self.embedding = ExactPeriodic(embedding, bits, reach)
         else:
             self.embedding = Direct(self.scaling, bits, reach)
-        self.columns = cast("Whole", self.embedding).columns
+        self.columns = cast("ExactModule", self.embedding).columns
 
     def forward(self, features: Tensor) -> Tensor:
         """Preprocess ``[n, d]``."""
@@ -106,7 +106,7 @@ class ExactNumeric(nn.Module):
 class Direct(nn.Module):
     """Scaled columns as they are, on the grid. Shape: ``[n, k]`` → ``[n, k]``."""
 
-    def __init__(self, scaling: Scaling, bits: int, reach: Numbers) -> None:
+    def __init__(self, scaling: ExactScaling, bits: int, reach: FloatArray) -> None:
         super().__init__()
         bound = reach if scaling.reach is None else np.full(len(reach), scaling.reach)
         self.columns = Columns.of(bits, bound)

@@ -13,7 +13,7 @@ _QUANTILE_BITS = 40
 _FARTHEST = 2.0**20
 
 
-class Scaling(nn.Module):
+class ExactScaling(nn.Module):
     """Base: numbers in their own units → scaled numbers times ``2^bits``.
 
     Shape: ``[n, k]`` → ``[n, k]``.
@@ -25,7 +25,7 @@ class Scaling(nn.Module):
     reach: float | None = None
 
 
-class Unscaled(Scaling):
+class Unscaled(ExactScaling):
     """Leaves numbers in their own units."""
 
     def forward(self, columns: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ class Unscaled(Scaling):
         return columns
 
 
-class Standardised(Scaling):
+class ExactStandardisation(ExactScaling):
     """Less the mean, times the inverse of the deviation, which float64 loses nothing by."""
 
     mean: Tensor
@@ -49,7 +49,7 @@ class Standardised(Scaling):
         return (columns - self.mean) * self.inverse
 
 
-class Robust(Scaling):
+class ExactRobustScaling(ExactScaling):
     """`RobustScaling`; a bound stands between the square and the sum, so that they stay two."""
 
     reach = 3.0
@@ -70,7 +70,7 @@ class Robust(Scaling):
         return scaled * self.unit / torch.sqrt(square + 1.0)
 
 
-class Quantile(Scaling):
+class ExactQuantileScaling(ExactScaling):
     """`QuantileScaling`; what is interpolated is rounded to a grid before the height is added."""
 
     knots: Tensor
@@ -109,7 +109,7 @@ class Quantile(Scaling):
         return torch.minimum(torch.maximum(risen, self.least), self.most) * self.unit
 
 
-def scaling_of(fitted: nn.Module, bits: int) -> Scaling:
+def scaling_of(fitted: nn.Module, bits: int) -> ExactScaling:
     """The scaling of a fitted network in float64.
 
     Args:
@@ -117,7 +117,7 @@ def scaling_of(fitted: nn.Module, bits: int) -> Scaling:
         bits: numbers come out times ``2^bits``.
     """
     if isinstance(fitted, Standardisation):
-        return Standardised(fitted, bits)
+        return ExactStandardisation(fitted, bits)
     if isinstance(fitted, RobustScaling):
-        return Robust(fitted, bits)
-    return Quantile(fitted, bits) if isinstance(fitted, QuantileScaling) else Unscaled()
+        return ExactRobustScaling(fitted, bits)
+    return ExactQuantileScaling(fitted, bits) if isinstance(fitted, QuantileScaling) else Unscaled()

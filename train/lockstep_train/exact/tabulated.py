@@ -1,4 +1,4 @@
-"""Curves by tables: a smooth function as straight pieces whose every step is exact."""
+"""Functions by tables: a smooth one as straight pieces whose every step is exact."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lockstep_train.exact.grid import Numbers
+from lockstep_train.exact.grid import FloatArray
 from lockstep_train.exact.layer import buffer
 
 ARGUMENT_BITS = 20
-"""Bits of the fraction of a curve's argument."""
+"""Bits of the fraction of a tabulated function's argument."""
 
 # A slope is rounded to the table's grid; it is multiplied by fewer steps than this many bits tell.
 _EXTRA_BITS = 13
 
 
-class Curve(nn.Module):
+class TabulatedFunction(nn.Module):
     """A function of one number, linear between the points of a table.
 
     The argument, a whole number of ``2^-ARGUMENT_BITS``, falls into a cell; the answer is the
@@ -40,7 +40,7 @@ class Curve(nn.Module):
 
     def __init__(
         self,
-        function: Callable[[Numbers], Numbers],
+        function: Callable[[FloatArray], FloatArray],
         low: int,
         high: int,
         cell_bits: int,
@@ -76,8 +76,8 @@ class Waves(nn.Module):
     def __init__(self, bits: int) -> None:
         super().__init__()
         self.turn = 2.0**ARGUMENT_BITS
-        self.sine = Curve(lambda turns: np.sin(2 * np.pi * turns), 0, 1, 12, bits)
-        self.cosine = Curve(lambda turns: np.cos(2 * np.pi * turns), 0, 1, 12, bits)
+        self.sine = TabulatedFunction(lambda turns: np.sin(2 * np.pi * turns), 0, 1, 12, bits)
+        self.cosine = TabulatedFunction(lambda turns: np.cos(2 * np.pi * turns), 0, 1, 12, bits)
 
     def forward(self, turns: Tensor) -> Tensor:
         """Waves at whole numbers."""
