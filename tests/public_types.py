@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, assert_type
 
 import numpy as np
-from lockstep.proof.audit.finding import AuditReport
 from numpy.typing import NDArray
 
 import lockstep
@@ -25,6 +24,7 @@ from lockstep import (
     score,
     verify,
 )
+from lockstep.proof.audit.finding import AuditReport
 from lockstep.proof.certificate import Certificate
 from lockstep.proof.verify import Verification
 from lockstep_service.app import Application

@@ -10,7 +10,7 @@ import numpy as np
 
 from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.data.dataset import Dataset
-from lockstep_train.defaults import settle
+from lockstep_train.defaults import settle_defaults
 from lockstep_train.fit.checkpoint import data_digest
 
 
@@ -35,7 +35,7 @@ class Fold:
     @classmethod
     def of(cls, source: str, configuration: Configuration, dataset: Dataset) -> Self:
         """The fold that a data set and a configuration that leaves its settings open make."""
-        settled = settle(configuration, dataset)
+        settled = settle_defaults(configuration, dataset)
         return cls(source, settled.training.seed, settled, dataset, _digest(dataset))
 
 

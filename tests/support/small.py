@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lockstep_train.configuration.configuration import Configuration
-from lockstep_train.configuration.export import Choice
+from lockstep_train.configuration.export import PrecisionName
 from lockstep_train.data.dataset import Dataset
 from lockstep_train.data.sources.load import load
 from lockstep_train.evaluate.evaluate import evaluate
@@ -26,7 +26,7 @@ class Small(NamedTuple):
     path: Path
 
 
-def small(source: str, models: Path, precision: Choice = "auto") -> Small:
+def small(source: str, models: Path, precision: PrecisionName = "auto") -> Small:
     """Train on a source and write the artifact ``models/SOURCE/1``."""
     configuration = Configuration.model_validate({**SETTINGS, "export": {"precision": precision}})
     dataset = load(source, configuration)

@@ -11,7 +11,7 @@ from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.console import say, tell_data
 from lockstep_train.data.dataset import Dataset
 from lockstep_train.data.sources.load import load
-from lockstep_train.defaults import settle
+from lockstep_train.defaults import settle_defaults
 from lockstep_train.evaluate.evaluate import baseline
 from lockstep_train.folds.cross_validation import (
     CrossValidation,
@@ -36,7 +36,7 @@ def train_source(job: Job, configuration: Configuration, console: Console) -> No
         Disproved: files that contradict inference mode; nothing is written then.
     """
     dataset = load(job.source, configuration)
-    configuration = settle(configuration, dataset)
+    configuration = settle_defaults(configuration, dataset)
     tell_data(console, dataset)
     if job.folds is not None:
         trained = _cross_validated(job, job.folds, configuration, dataset, console)

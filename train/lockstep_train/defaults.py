@@ -32,7 +32,7 @@ MEMBERS, MEMBERS_OF_LARGE, MEMBERS_OF_WIDE = 8, 4, 2
 """Networks whose answers are averaged: fewer where the rows are many or wide, and a fit is long."""
 
 
-def settle(configuration: Configuration, dataset: Dataset) -> Configuration:
+def settle_defaults(configuration: Configuration, dataset: Dataset) -> Configuration:
     """The configuration with every open setting decided by the training split's size and kind.
 
     Args:

@@ -19,8 +19,8 @@ from lockstep_train.fit.learner import Learner
 from lockstep_train.fit.optimiser.adam import TorchAdam
 from lockstep_train.fit.optimiser.choice import optimiser_of
 from lockstep_train.fit.randomness import RandomStream
-from lockstep_train.fit.rows import Parts
 from lockstep_train.fit.schedule import schedule
+from lockstep_train.fit.tensors import FitTensors
 from lockstep_train.network.network import Network
 
 
@@ -53,7 +53,7 @@ def train(case: Case, lap: Lap, optimiser: type[TorchAdam] | None = None) -> Non
     with masks.drawn():
         network = Network.of(configuration, dataset)
     with computing_with(threads_for(configuration.training, network)):
-        parts = Parts.of(dataset, network, configuration.training, device.torch_device)
+        parts = FitTensors.of(dataset, network, configuration.training, device.torch_device)
         learner = Learner.of(network, configuration, len(parts.train), masks, device)
         if optimiser is not None:
             learner = _moved_by(optimiser, learner, configuration.training)

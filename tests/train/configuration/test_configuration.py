@@ -5,7 +5,7 @@ import pytest
 
 from lockstep.errors import InvalidSetting, NotFound, Unreadable
 from lockstep_train.configuration.configuration import Configuration
-from lockstep_train.configuration.network import Activation, NetworkConfiguration
+from lockstep_train.configuration.network import ActivationName, NetworkConfiguration
 from lockstep_train.configuration.section import did_you_mean
 from lockstep_train.configuration.training import TrainingConfiguration
 from lockstep_train.network.member import ACTIVATIONS
@@ -122,7 +122,7 @@ def test_every_setting_says_what_it_is_for():
 
 
 def test_every_activation_that_may_be_chosen_exists():
-    assert set(get_args(Activation)) == set(ACTIVATIONS)
+    assert set(get_args(ActivationName)) == set(ACTIVATIONS)
 
 
 def test_a_settings_file_is_read_and_what_it_leaves_out_has_its_default(tmp_path):

@@ -16,9 +16,9 @@ from lockstep.table.cell import BLANKS, number, read_cells
 from lockstep.table.delimited import open_delimited
 from lockstep.table.features import read_delimited as read_to_score
 from lockstep_train.configuration.configuration import Configuration
+from lockstep_train.data.columns.cells import without_missing
 from lockstep_train.data.columns.features import feature
-from lockstep_train.data.columns.kinds import settle
-from lockstep_train.data.columns.words import without_missing
+from lockstep_train.data.columns.kinds import settle_kind
 from lockstep_train.data.sources.delimited import _collect, _parse, read_delimited
 from lockstep_train.data.table import Table, numbered
 
@@ -219,7 +219,7 @@ def test_a_number_and_a_missing_word_are_the_same_in_training_and_in_scoring(cel
     settings = {"data": {"missing": missing}}
     trained = np.arange(len(cells))
     try:
-        typed = settle(table, values, "numeric")
+        typed = settle_kind(table, values, "numeric")
         found = feature(
             table, typed.values, "numeric", trained, Configuration.model_validate(settings)
         )

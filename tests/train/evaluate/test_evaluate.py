@@ -21,7 +21,7 @@ from lockstep_train.evaluate.evaluate import (
     predictions,
     temperature_of,
 )
-from lockstep_train.fit.rows import Rows
+from lockstep_train.fit.tensors import SplitTensors
 from lockstep_train.network.network import Answering, Network
 
 
@@ -114,7 +114,7 @@ def test_a_point_of_the_curves_agrees_with_the_metrics(name, weighted, members):
         generator = np.random.default_rng(0)
         weights = generator.uniform(0.1, 2, len(split)).astype(np.float32)
         split = dataclasses.replace(split, weights=weights)
-    rows = Rows.of(split, network)
+    rows = SplitTensors.of(split, network)
     loss, score = loss_and_score(network, rows.features, rows.targets, rows.weights)
     measured = evaluate(network, split).as_dict()
     assert score == pytest.approx(measured["accuracy" if name == "wine" else "rmse"], rel=1e-5)

@@ -6,9 +6,9 @@ import torch
 from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.data.sources.built_in import built_in
 from lockstep_train.evaluate.evaluate import loss_and_score
-from lockstep_train.fit.averaging import Average
+from lockstep_train.fit.averaging import WeightAverage
 from lockstep_train.fit.fit import fit
-from lockstep_train.fit.rows import Rows
+from lockstep_train.fit.tensors import SplitTensors
 from lockstep_train.network.digest import state_digest
 from lockstep_train.network.network import Network
 
@@ -43,7 +43,7 @@ def test_the_average_keeps_its_share_of_weights_and_statistics(wine, decay):
     with torch.random.fork_rng(devices=[]):
         live, *newer = networks(wine, 5)
     expected = {name: value.double() for name, value in live.state_dict().items()}
-    average = Average(live, decay)
+    average = WeightAverage(live, decay)
     for step, newest in enumerate(newer, start=1):
         live.load_state_dict(newest.state_dict())
         average.update()
@@ -58,7 +58,7 @@ def test_the_averaged_network_is_the_one_that_is_measured_and_kept(wine):
     done = fit(configured(average=0.9), wine)
     plain = fit(configured(), wine)
     assert state_digest(done.network) != state_digest(plain.network)
-    rows = Rows.of(wine.validation, done.network)
+    rows = SplitTensors.of(wine.validation, done.network)
     loss, score = loss_and_score(done.network, rows.features, rows.targets)
     assert (loss, score) == (done.best.validation_loss, done.best.validation_score)
     assert not any(module.training for module in done.network.modules())

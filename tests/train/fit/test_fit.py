@@ -15,7 +15,7 @@ from lockstep_train.evaluate.evaluate import evaluate, loss_and_score
 from lockstep_train.fit.fit import Diverged, fit
 from lockstep_train.fit.optimiser.lean import LeanAdam
 from lockstep_train.fit.randomness import Batches, RandomStream
-from lockstep_train.fit.rows import Rows, curve_rows
+from lockstep_train.fit.tensors import SplitTensors, curve_sample_size
 from lockstep_train.network.digest import state_digest
 
 
@@ -96,7 +96,7 @@ def test_the_network_has_the_weights_of_its_best_epoch_in_eval_mode(name, reques
     done = fit(configured(epochs=12, learning_rate=0.05, schedule="constant"), dataset)
     lowest = min(epoch.validation_loss for epoch in done.history)
     assert done.best.validation_loss == lowest
-    rows = Rows.of(dataset.validation, done.network)
+    rows = SplitTensors.of(dataset.validation, done.network)
     loss, score = loss_and_score(done.network, rows.features, rows.targets)
     assert (loss, score) == (done.best.validation_loss, done.best.validation_score)
     assert not any(module.training for module in done.network.modules())
@@ -286,12 +286,12 @@ def test_digits_are_learned_with_the_defaults():
     [(100, 100), (5_000, 5_000), (12_000, 5_000), (30_000, 12_000), (1_000_000, 20_000)],
 )
 def test_a_large_training_split_is_measured_by_some_of_its_rows(rows, measured):
-    assert min(rows, curve_rows(rows)) == measured
+    assert min(rows, curve_sample_size(rows)) == measured
 
 
 def test_a_sample_is_drawn_by_the_seed_and_keeps_row_target_and_weight_together():
     numbers = torch.arange(50)
-    rows = Rows(numbers[:, None].float(), numbers, numbers.double())
+    rows = SplitTensors(numbers[:, None].float(), numbers, numbers.double())
     sample, same, other = (rows.sample(20, seed=seed) for seed in (1, 1, 2))
     assert len(set(sample.targets.tolist())) == 20
     assert torch.equal(sample.features[:, 0].long(), sample.targets)

@@ -9,7 +9,7 @@ from pydantic import Field
 from lockstep.artifact.manifest import Precision
 from lockstep_train.configuration.section import Section
 
-Choice = Precision | Literal["auto"]
+PrecisionName = Precision | Literal["auto"]
 """A precision, or the exact one where the network has an exact form."""
 
 
@@ -18,7 +18,7 @@ class ExportConfiguration(Section):
 
     section: ClassVar[str] = "export"
 
-    precision: Choice = Field(
+    precision: PrecisionName = Field(
         default="auto",
         description=(
             "exact: arithmetic in which no partial sum rounds, so that the bits are the same on "

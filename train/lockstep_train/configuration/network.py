@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from lockstep.errors import InvalidSetting
-from lockstep_train.configuration.section import Rate, Rates, Real, Section, Switch, Whole, Width
+from lockstep_train.configuration.section import Integer, Rate, Rates, Real, Section, Switch, Width
 
-Activation = Literal["relu", "leaky_relu", "gelu", "silu", "tanh", "elu"]
+ActivationName = Literal["relu", "leaky_relu", "gelu", "silu", "tanh", "elu"]
 
 
 def _default_dropout(given: dict[str, Any]) -> float:
@@ -40,7 +40,7 @@ class NetworkConfiguration(Section):
     input_dropout: Rate = Field(
         default=0.1, description="Chance that a standardised feature is zeroed in training."
     )
-    activation: Activation = Field(default="relu", description="The blocks' nonlinearity.")
+    activation: ActivationName = Field(default="relu", description="The blocks' nonlinearity.")
     embedding_dropout: Rate = Field(
         default=0.0,
         description="Chance that a value of a category's embedding is zeroed in training.",
@@ -50,7 +50,7 @@ class NetworkConfiguration(Section):
         ge=0,
         description="Largest norm of a unit's weights (Srivastava et al. 2014); 0: no bound.",
     )
-    members: Whole = Field(
+    members: Integer = Field(
         default=1,
         ge=1,
         le=64,

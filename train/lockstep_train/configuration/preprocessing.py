@@ -6,11 +6,11 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from lockstep_train.configuration.section import Rate, Section, Whole
+from lockstep_train.configuration.section import Integer, Rate, Section
 
-Scaling = Literal["standard", "shared", "robust", "quantile"]
-Embedding = Literal["none", "piecewise_linear", "periodic"]
-Unknown = Literal["code", "refuse"]
+ScalingName = Literal["standard", "shared", "robust", "quantile"]
+EmbeddingName = Literal["none", "piecewise_linear", "periodic"]
+UnknownHandling = Literal["code", "refuse"]
 
 
 class PreprocessingConfiguration(Section):
@@ -18,7 +18,7 @@ class PreprocessingConfiguration(Section):
 
     section: ClassVar[str] = "preprocessing"
 
-    numeric: Scaling = Field(
+    numeric: ScalingName = Field(
         default="standard",
         description=(
             "standard: mean 0, deviation 1; shared: the same with one deviation for all columns, "
@@ -26,20 +26,20 @@ class PreprocessingConfiguration(Section):
             "±3; quantile: the training split's ranks, as those of a normal distribution."
         ),
     )
-    embedding: Embedding = Field(
+    embedding: EmbeddingName = Field(
         default="none",
         description=(
             "What a numeric column is spread into (Gorishniy et al. 2022): its place in the bins "
             "between quantiles, or sines and cosines of learned frequencies."
         ),
     )
-    bins: Whole = Field(
+    bins: Integer = Field(
         default=32,
         ge=2,
         le=512,
         description="Bins of a piecewise-linear column, or frequencies of a periodic one, at most.",
     )
-    column_width: Whole = Field(
+    column_width: Integer = Field(
         default=0,
         ge=0,
         le=1024,
@@ -48,16 +48,16 @@ class PreprocessingConfiguration(Section):
             "of its own; 0: bins stay as they are."
         ),
     )
-    one_hot_up_to: Whole = Field(
+    one_hot_up_to: Integer = Field(
         default=9, ge=0, description="Categories up to which a column is one-hot; beyond: embedded."
     )
-    embedding_width: Whole = Field(
+    embedding_width: Integer = Field(
         default=8,
         ge=1,
         le=1024,
         description="Values that an embedded category, or a periodic column, becomes.",
     )
-    unknown: Unknown = Field(
+    unknown: UnknownHandling = Field(
         default="code",
         description=(
             "A category that training never saw: it has a code of its own, or it is refused."

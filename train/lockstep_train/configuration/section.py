@@ -22,10 +22,10 @@ from lockstep.errors import InvalidSetting
 from lockstep.spelling import nearest_word
 
 # Strict: in a settings file `true` is neither 1 nor 1.0.
-Whole = Annotated[int, Strict()]
+Integer = Annotated[int, Strict()]
 Real = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Switch = Annotated[bool, Strict()]
-Width = Annotated[Whole, Field(ge=1, le=65_536)]
+Width = Annotated[Integer, Field(ge=1, le=65_536)]
 Rate = Annotated[Real, Field(ge=0, lt=1)]
 
 _ONE, _EACH = "one rate", "one rate a block"

@@ -7,12 +7,12 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
-from lockstep_train.configuration.section import Rate, Real, Section, Switch, Whole
+from lockstep_train.configuration.section import Integer, Rate, Real, Section, Switch
 
-Schedule = Literal["one_cycle", "cosine", "constant"]
-Decay = Literal["decoupled", "l2"]
-ClassWeight = Literal["none", "balanced"]
-Device = Literal["auto", "cpu", "cuda"]
+ScheduleName = Literal["one_cycle", "cosine", "constant"]
+DecayName = Literal["decoupled", "l2"]
+ClassWeightName = Literal["none", "balanced"]
+DeviceName = Literal["auto", "cpu", "cuda"]
 
 
 def _threads(value: object) -> object:
@@ -39,14 +39,14 @@ class TrainingConfiguration(Section):
 
     section: ClassVar[str] = "training"
 
-    epochs: Whole = Field(
+    epochs: Integer = Field(
         default=80, ge=1, le=100_000, description="Passes over the training split, at most."
     )
-    batch_size: Whole = Field(default=32, ge=1, description="Rows of one step.")
+    batch_size: Integer = Field(default=32, ge=1, description="Rows of one step.")
     learning_rate: Real = Field(
         default=3e-3, gt=0, le=10, description="The schedule's highest learning rate."
     )
-    decay: Decay = Field(
+    decay: DecayName = Field(
         default="decoupled",
         description=(
             "decoupled: AdamW on the Linear layers' weights alone (Loshchilov and Hutter 2019); "
@@ -62,7 +62,7 @@ class TrainingConfiguration(Section):
             "times it, if decoupled. Default 1, for l2 0.0001."
         ),
     )
-    schedule: Schedule = Field(
+    schedule: ScheduleName = Field(
         default="one_cycle", description="How the learning rate goes from step to step."
     )
     label_smoothing: Rate = Field(
@@ -71,7 +71,7 @@ class TrainingConfiguration(Section):
     gradient_clip: Real = Field(
         default=1.0, ge=0, description="Largest norm of a step's gradient; 0: no bound."
     )
-    patience: Whole = Field(
+    patience: Integer = Field(
         default=25,
         ge=0,
         description="Epochs without a better validation loss after which training stops; 0: never.",
@@ -82,7 +82,7 @@ class TrainingConfiguration(Section):
         lt=1,
         description="Share of a loss whose change counts when the parting epoch is sought.",
     )
-    seed: Whole = Field(
+    seed: Integer = Field(
         default=0, ge=0, le=2**32 - 1, description="Decides the split and every random draw."
     )
     threads: Threads = Field(
@@ -99,7 +99,7 @@ class TrainingConfiguration(Section):
             "weights are measured and exported. 0: no average."
         ),
     )
-    class_weight: ClassWeight = Field(
+    class_weight: ClassWeightName = Field(
         default="none",
         description="balanced: a class counts in the loss by the inverse of its share.",
     )
@@ -107,6 +107,6 @@ class TrainingConfiguration(Section):
         default=True,
         description="Fit a temperature to the validation split and put it into the graph.",
     )
-    device: Device = Field(
+    device: DeviceName = Field(
         default="auto", description="Where the network is fitted; auto: CUDA where there is one."
     )

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from lockstep.artifact.columns import Column, FeatureArray
 from lockstep.errors import InvalidSetting, Unreadable
 from lockstep_train.configuration.configuration import Configuration
+from lockstep_train.data.columns.cells import read_numbers, without_missing
 from lockstep_train.data.columns.features import feature, without_unanswerable
-from lockstep_train.data.columns.kinds import Typed, settle
+from lockstep_train.data.columns.kinds import Typed, settle_kind
 from lockstep_train.data.columns.roles import Roles
 from lockstep_train.data.columns.suspicion import (
     duplicates,
@@ -22,7 +23,6 @@ from lockstep_train.data.columns.suspicion import (
     shared_groups,
 )
 from lockstep_train.data.columns.target import Target, read_target
-from lockstep_train.data.columns.words import numbers, without_missing
 from lockstep_train.data.dataset import Dataset, Split
 from lockstep_train.data.split.division import divide
 from lockstep_train.data.split.parts import Parts, check_parts
@@ -137,7 +137,7 @@ def _features(
 def _typed(table: Table, name: str, configuration: Configuration) -> Typed:
     values = without_missing(table.frame[name], configuration.data.missing)
     declared = configuration.columns.get(name)
-    return settle(table, values, declared or ("numeric" if table.fixed else None))
+    return settle_kind(table, values, declared or ("numeric" if table.fixed else None))
 
 
 def _is_void(values: pl.Series, parts: Parts) -> bool:
@@ -151,7 +151,7 @@ def _weights(table: Table, values: pl.Series, parts: Parts) -> NDArray[np.float3
         Unreadable: naming the row whose weight is no number ≥ 0, or is missing.
         InvalidSetting: every training row has weight 0.
     """
-    found = numbers(table, values, declared=True) if values.dtype == pl.String else values
+    found = read_numbers(table, values, declared=True) if values.dtype == pl.String else values
     used = np.zeros(len(values), bool)
     used[np.concatenate([rows for _, rows in parts.named()])] = True
     if found is None or not found.dtype.is_numeric():

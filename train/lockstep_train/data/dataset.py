@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,9 @@ from lockstep.artifact.columns import Column
 from lockstep.artifact.encoding import check_features
 from lockstep.errors import InvalidInstances, InvalidSetting
 
-Task = Literal["classification", "regression"]
-Label = int | str | bool
+LearningTask = Literal["classification", "regression"]
+ClassLabel = int | str | bool
+RowNumbers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,21 @@ class Split:
     features: NDArray[np.float32]
     targets: NDArray[Any]
     weights: NDArray[np.float32] | None = None
-    rows: NDArray[np.int64] | None = None
+    rows: RowNumbers | None = None
     groups: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.features)
+
+    def take(self, numbers: RowNumbers) -> Self:
+        """The rows of these numbers ``[m]`` within the split, in their order."""
+        return type(self)(
+            self.features[numbers],
+            self.targets[numbers],
+            None if self.weights is None else self.weights[numbers],
+            None if self.rows is None else self.rows[numbers],
+            None if self.groups is None else self.groups[numbers],
+        )
 
 
 @dataclass(frozen=True)
@@ -63,9 +74,9 @@ class Dataset:
     """
 
     name: str
-    task: Task
+    task: LearningTask
     columns: tuple[Column, ...]
-    classes: tuple[Label, ...] | None
+    classes: tuple[ClassLabel, ...] | None
     target_name: str
     train: Split
     validation: Split

@@ -12,7 +12,7 @@ import polars as pl
 from lockstep.errors import InvalidSetting, Unreadable
 from lockstep.table.cell import number
 from lockstep_train.configuration.section import did_you_mean
-from lockstep_train.data.dataset import Task
+from lockstep_train.data.dataset import LearningTask
 
 SHOWN_COLUMNS = 40
 
@@ -38,7 +38,7 @@ class Table:
     frame: pl.DataFrame
     place: Callable[[int], str]
     target: str | None = None
-    task: Task | None = None
+    task: LearningTask | None = None
     text: bool = False
     fixed: bool = False
     tested: int | None = None

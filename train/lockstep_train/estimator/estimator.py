@@ -24,18 +24,18 @@ from lockstep.artifact.columns import FeatureArray
 from lockstep.artifact.folder import Artifact
 from lockstep.errors import InvalidInstances, InvalidSetting, Unreadable
 from lockstep_train.configuration.configuration import Configuration
-from lockstep_train.data.dataset import Dataset, Label, Split
+from lockstep_train.data.dataset import ClassLabel, Dataset, Split
 from lockstep_train.data.split.parts import Parts
 from lockstep_train.data.split.shares import Shares
-from lockstep_train.defaults import settle
-from lockstep_train.estimator.parameters import Parameters
+from lockstep_train.defaults import settle_defaults
+from lockstep_train.estimator.parameters import EstimatorParameters
 from lockstep_train.estimator.samples import (
     FEWEST_SAMPLES,
     Encoding,
-    checked,
+    checked_samples,
     checked_weights,
     learn,
-    taken,
+    take_samples,
 )
 from lockstep_train.evaluate.calibrate import calibrated
 from lockstep_train.evaluate.evaluate import EVALUATION_ROWS, evaluate
@@ -56,7 +56,7 @@ def _as_value_errors() -> Iterator[None]:
         raise InvalidArgument(str(error)) from error
 
 
-class LockstepEstimator(Parameters):
+class LockstepEstimator(EstimatorParameters):
     """What the classifier and the regressor share; use one of those.
 
     Attributes:
@@ -83,7 +83,7 @@ class LockstepEstimator(Parameters):
         Raises:
             ValueError: samples or parameters that make no sense.
         """
-        samples, targets = checked(self, X, y)
+        samples, targets = checked_samples(self, X, y)
         values, classes = self._read_targets(targets)
         weights = self._weights(samples, targets, sample_weight)
         if weights is not None:
@@ -93,7 +93,7 @@ class LockstepEstimator(Parameters):
                     f"At least {FEWEST_SAMPLES} samples must have a weight above zero, got "
                     f"{len(counted)}."
                 )
-            samples, values = taken(samples, counted), values[counted]
+            samples, values = take_samples(samples, counted), values[counted]
             weights = weights[counted]
         with _as_value_errors():
             configuration = self.configuration()
@@ -117,7 +117,7 @@ class LockstepEstimator(Parameters):
                 test=validation,
                 left_out=encoding.left_out,
             )
-            self._learn(settle(configuration, self.dataset_))
+            self._learn(settle_defaults(configuration, self.dataset_))
         return self
 
     def export(
@@ -163,7 +163,10 @@ class LockstepEstimator(Parameters):
         return tags
 
     def _parts(
-        self, values: NDArray[Any], classes: tuple[Label, ...] | None, configuration: Configuration
+        self,
+        values: NDArray[Any],
+        classes: tuple[ClassLabel, ...] | None,
+        configuration: Configuration,
     ) -> Parts:
         share = self.validation_fraction
         if not 0 < share < 1:
@@ -203,7 +206,9 @@ class LockstepEstimator(Parameters):
             )
         return answers
 
-    def _read_targets(self, targets: NDArray[Any]) -> tuple[NDArray[Any], tuple[Label, ...] | None]:
+    def _read_targets(
+        self, targets: NDArray[Any]
+    ) -> tuple[NDArray[Any], tuple[ClassLabel, ...] | None]:
         """The targets as a split holds them, and the labels of a classification."""
         return targets.astype(np.float32), None
 
@@ -241,7 +246,9 @@ class LockstepClassifier(ClassifierMixin, LockstepEstimator):  # type: ignore[mi
         labels: NDArray[Any] = self.classes_[self._answers(X).argmax(axis=1)]
         return labels
 
-    def _read_targets(self, targets: NDArray[Any]) -> tuple[NDArray[Any], tuple[Label, ...] | None]:
+    def _read_targets(
+        self, targets: NDArray[Any]
+    ) -> tuple[NDArray[Any], tuple[ClassLabel, ...] | None]:
         check_classification_targets(targets)
         encoder = LabelEncoder().fit(targets)
         self.classes_ = encoder.classes_
@@ -282,7 +289,7 @@ class LockstepRegressor(RegressorMixin, LockstepEstimator):  # type: ignore[misc
         return predicted
 
 
-def _label(label: Any) -> Label:
+def _label(label: Any) -> ClassLabel:
     """A label with a type that JSON keeps; a number that is no whole one becomes its text."""
     if isinstance(label, bool | int | str):
         return label

@@ -11,16 +11,16 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
 from lockstep_train.configuration.configuration import Configuration
-from lockstep_train.configuration.network import Activation
-from lockstep_train.configuration.preprocessing import Embedding, Scaling, Unknown
-from lockstep_train.configuration.training import Decay, Device, Schedule
+from lockstep_train.configuration.network import ActivationName
+from lockstep_train.configuration.preprocessing import EmbeddingName, ScalingName, UnknownHandling
+from lockstep_train.configuration.training import DecayName, DeviceName, ScheduleName
 
 SECTIONS = ("preprocessing", "network", "training")
 LARGEST_SEED = 2**32 - 1
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Parameters(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+class EstimatorParameters(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
     """Settings of `configuration` by their own names; None is a setting's own default.
 
     The dataclass writes the signature, in which scikit-learn finds the parameters.
@@ -35,31 +35,31 @@ class Parameters(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untype
     output_dropout: float | None = None
     input_dropout: float | None = None
     embedding_dropout: float | None = None
-    activation: Activation | None = None
+    activation: ActivationName | None = None
     max_norm: float | None = None
     members: int | None = None
     batch_norm: bool | None = None
     batch_norm_momentum: float | None = None
     batch_norm_eps: float | None = None
-    numeric: Scaling | None = None
-    embedding: Embedding | None = None
+    numeric: ScalingName | None = None
+    embedding: EmbeddingName | None = None
     bins: int | None = None
     column_width: int | None = None
     one_hot_up_to: int | None = None
     embedding_width: int | None = None
-    unknown: Unknown | None = None
+    unknown: UnknownHandling | None = None
     mask_rate: float | None = None
     epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
-    decay: Decay | None = None
+    decay: DecayName | None = None
     weight_decay: float | None = None
-    schedule: Schedule | None = None
+    schedule: ScheduleName | None = None
     gradient_clip: float | None = None
     patience: int | None = None
     average: float | None = None
     threads: int | Literal["auto"] | None = None
-    device: Device | None = None
+    device: DeviceName | None = None
     validation_fraction: float = 0.2
     random_state: int | np.random.RandomState | None = None
 

@@ -17,15 +17,14 @@ from lockstep.artifact.encoding import check_features
 from lockstep.artifact.frame import ColumnValues, Numbers, Plain, Words, encode_frame
 from lockstep.errors import InvalidSetting
 from lockstep_train.configuration.configuration import Configuration
+from lockstep_train.data.columns.cells import without_missing
 from lockstep_train.data.columns.features import feature
-from lockstep_train.data.columns.kinds import settle
-from lockstep_train.data.columns.words import without_missing
+from lockstep_train.data.columns.kinds import settle_kind
+from lockstep_train.data.dataset import RowNumbers
 from lockstep_train.data.sources.frame import table_of
 
 FEWEST_SAMPLES = 3
 """Two to know a column's spread by, one to stop by."""
-
-Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,9 @@ class Encoding:
         return encode_frame(values, self.columns)
 
 
-def checked(estimator: BaseEstimator, samples: Any, targets: Any) -> tuple[Any, NDArray[Any]]:
+def checked_samples(
+    estimator: BaseEstimator, samples: Any, targets: Any
+) -> tuple[Any, NDArray[Any]]:
     """Samples and targets to be fitted, as scikit-learn checks them; numbers become float32.
 
     Args:
@@ -115,7 +116,7 @@ def checked_weights(given: Any, n_samples: int) -> NDArray[np.float32]:
     return weights
 
 
-def taken(samples: Any, rows: Rows) -> Any:
+def take_samples(samples: Any, rows: RowNumbers) -> Any:
     """The samples of these numbers, of an array or a frame."""
     return samples.iloc[rows] if hasattr(samples, "iloc") else samples[rows]
 
@@ -135,7 +136,7 @@ def _is_number(kind: Any) -> bool:
 
 
 def learn(
-    estimator: BaseEstimator, samples: Any, train: Rows, configuration: Configuration
+    estimator: BaseEstimator, samples: Any, train: RowNumbers, configuration: Configuration
 ) -> tuple[Encoding, FeatureArray]:
     """How samples become features, described by the training rows; and their features.
 
@@ -143,7 +144,7 @@ def learn(
 
     Args:
         estimator: knows the columns' names.
-        samples: as `checked` returned them.
+        samples: as `checked_samples` returned them.
         train: numbers of the training rows.
         configuration: decides what happens to words.
 
@@ -163,7 +164,7 @@ def learn(
 
 
 def _learn_frame(
-    samples: Any, train: Rows, configuration: Configuration
+    samples: Any, train: RowNumbers, configuration: Configuration
 ) -> tuple[Encoding, FeatureArray]:
     """The encoding of a frame, whose columns' kinds are inferred as those of a file are."""
     table = table_of(samples, name="X")
@@ -172,7 +173,7 @@ def _learn_frame(
     encoded: list[FeatureArray] = []
     left_out: dict[str, str] = {}
     for name in table.frame.columns:
-        typed = settle(table, without_missing(table.frame[name], missing), None)
+        typed = settle_kind(table, without_missing(table.frame[name], missing), None)
         if typed.kind is None or typed.values.gather(train).null_count() == len(train):
             left_out[name] = typed.reason or "no training row has a value of it"
             continue

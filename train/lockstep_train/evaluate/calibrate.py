@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar  # type: ignore[import-untyped]  # shipped without types
 from torch import Tensor
 
@@ -18,7 +19,7 @@ from lockstep_train.evaluate.evaluate import (
     outputs,
     temperature_of,
 )
-from lockstep_train.evaluate.metrics import Values, brier, log_loss, reliability
+from lockstep_train.evaluate.metrics import brier, log_loss, reliability
 from lockstep_train.fit.fit import Fit
 from lockstep_train.network.network import Network
 
@@ -147,7 +148,9 @@ def _best(logits: Tensor, validation: Split) -> tuple[float, float]:
     """The temperature with the lowest log loss, as float32 holds it, and that loss."""
 
     def loss(log_temperature: float) -> float:
-        logs: Values = averaged_log_probabilities(logits, math.exp(log_temperature)).numpy()
+        logs: NDArray[np.float64] = averaged_log_probabilities(
+            logits, math.exp(log_temperature)
+        ).numpy()
         return log_loss(logs, validation.targets, validation.weights)
 
     # For one member the loss is convex in 1/T; for an average it need not be, so a grid comes

@@ -17,7 +17,6 @@ from lockstep.errors import InvalidSetting
 from lockstep_train.data.dataset import Dataset, Split
 from lockstep_train.evaluate.metrics import (
     Metrics,
-    Values,
     classification_metrics,
     regression_metrics,
 )
@@ -122,7 +121,9 @@ def _mean(values: Tensor, weights: Tensor | None) -> float:
     return (values @ weights.double() / weights.double().sum()).item()
 
 
-def log_probabilities(network: Network, split: Split, temperature: float | None = None) -> Values:
+def log_probabilities(
+    network: Network, split: Split, temperature: float | None = None
+) -> NDArray[np.float64]:
     """What a classifier answers to the rows of a split, as logs ``[n, n_classes]``.
 
     Args:
@@ -134,7 +135,7 @@ def log_probabilities(network: Network, split: Split, temperature: float | None 
     return _numpy(averaged_log_probabilities(outputs(network, features_of(network, split)), chosen))
 
 
-def predictions(network: Network, split: Split) -> Values:
+def predictions(network: Network, split: Split) -> NDArray[np.float64]:
     """What a regression answers to the rows of a split ``[n]``, in the target's own unit.
 
     Args:

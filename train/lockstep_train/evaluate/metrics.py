@@ -19,7 +19,6 @@ from sklearn.metrics import (
 
 from lockstep.errors import InvalidSetting
 
-Values = NDArray[np.float64]
 Targets = NDArray[Any]
 
 RELIABILITY_BINS = 15
@@ -97,9 +96,9 @@ class Reliability:
         share: of the rows (their weights) in each bin, ``[15]``; adds up to 1.
     """
 
-    confidence: Values
-    accuracy: Values
-    share: Values
+    confidence: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+    share: NDArray[np.float64]
 
     @property
     def ece(self) -> float:
@@ -108,7 +107,7 @@ class Reliability:
 
 
 def reliability(
-    probabilities: Values, targets: Targets, weights: NDArray[Any] | None = None
+    probabilities: NDArray[np.float64], targets: Targets, weights: NDArray[Any] | None = None
 ) -> Reliability:
     """Sort rows into bins by their confidence.
 
@@ -130,7 +129,9 @@ def reliability(
     return Reliability(confident / filled, correct / filled, mass / mass.sum())
 
 
-def brier(probabilities: Values, targets: Targets, weights: NDArray[Any] | None = None) -> float:
+def brier(
+    probabilities: NDArray[np.float64], targets: Targets, weights: NDArray[Any] | None = None
+) -> float:
     """Mean squared distance of ``[n, n_classes]`` probabilities from the truth; of two classes one.
 
     Args:
@@ -145,7 +146,7 @@ def brier(probabilities: Values, targets: Targets, weights: NDArray[Any] | None 
 
 
 def log_loss(
-    log_probabilities: Values, targets: Targets, weights: NDArray[Any] | None = None
+    log_probabilities: NDArray[np.float64], targets: Targets, weights: NDArray[Any] | None = None
 ) -> float:
     """Mean negative log probability of the right class, in nats.
 
@@ -160,7 +161,7 @@ def log_loss(
 
 
 def classification_metrics(
-    log_probabilities: Values, targets: Targets, weights: NDArray[Any] | None = None
+    log_probabilities: NDArray[np.float64], targets: Targets, weights: NDArray[Any] | None = None
 ) -> ClassificationMetrics:
     """Every figure of a classification.
 
@@ -189,7 +190,9 @@ def classification_metrics(
     )
 
 
-def _roc_auc(probabilities: Values, targets: Targets, weights: NDArray[Any] | None) -> float | None:
+def _roc_auc(
+    probabilities: NDArray[np.float64], targets: Targets, weights: NDArray[Any] | None
+) -> float | None:
     occurring = np.unique(targets)
     if len(occurring) < 2:
         return None
@@ -202,7 +205,7 @@ def _roc_auc(probabilities: Values, targets: Targets, weights: NDArray[Any] | No
 
 
 def regression_metrics(
-    predicted: Values, targets: Targets, weights: NDArray[Any] | None = None
+    predicted: NDArray[np.float64], targets: Targets, weights: NDArray[Any] | None = None
 ) -> RegressionMetrics:
     """Every figure of a regression.
 
@@ -226,8 +229,8 @@ def regression_metrics(
 
 
 def _counted(
-    answers: Values, targets: Targets, weights: NDArray[Any] | None
-) -> tuple[Values, Targets, NDArray[Any] | None]:
+    answers: NDArray[np.float64], targets: Targets, weights: NDArray[Any] | None
+) -> tuple[NDArray[np.float64], Targets, NDArray[Any] | None]:
     """The rows that count at all: those of weight 0 would still make a class occur."""
     if weights is None:
         return answers, targets, None

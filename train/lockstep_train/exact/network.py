@@ -26,7 +26,7 @@ from lockstep_train.network.standardisation import Rescaling
 HEADROOM = 16.0
 """How many times training's largest activation still has a place on the grid."""
 
-LEAST_REACH = 32.0
+LEAST_COLUMN_REACH = 32.0
 """What a column of the dense matrix may reach at least, in deviations: one that hardly varied in
 training may do so later."""
 
@@ -110,7 +110,7 @@ class ExactBranch(nn.Module):
         super().__init__()
         fitted = group.network.preprocessing
         largest, size = _measure(fitted, features)
-        reach = np.maximum(headroom * largest, LEAST_REACH)
+        reach = np.maximum(headroom * largest, LEAST_COLUMN_REACH)
         first = np.concatenate([_first_weight(member) for member in group.members])
         grid = balanced_bits(first, reach, size)
         self.preprocessing = ExactPreprocessing(fitted, grid, reach)

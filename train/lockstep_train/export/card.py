@@ -9,7 +9,7 @@ from lockstep.artifact.manifest import Manifest
 from lockstep.proof.certificate import Certificate
 from lockstep_train.fit.fit import Fit
 from lockstep_train.report import curves, tables
-from lockstep_train.report.tables import Table, line
+from lockstep_train.report.tables import ReportTable, line
 
 SHOWN_COLUMNS = 40
 
@@ -129,7 +129,7 @@ def _code(text: str) -> str:
     return f"{fence}{blank}{plain}{blank}{fence}"
 
 
-def _table(table: Table) -> Iterator[str]:
+def _table(table: ReportTable) -> Iterator[str]:
     yield f"| {' | '.join(map(_text, table.heads))} |"
     yield f"|{'---|' * len(table.heads)}"
     for row in table.rows:

@@ -26,14 +26,14 @@ from lockstep_train.exact.form import ExactForm, Inexact, exact_form
 from lockstep_train.export.card import write_card
 from lockstep_train.export.facts import describe, output_of
 from lockstep_train.export.onnx_file import to_onnx
-from lockstep_train.export.parity import Answer, measure_parity, nonsense
+from lockstep_train.export.parity import Predict, measure_parity, nonsense
 from lockstep_train.fit.fit import Fit
 from lockstep_train.network.digest import state_digest
 from lockstep_train.network.network import Answering, Network
 from lockstep_train.report.page import write_page
 from lockstep_train.report.plots import draw_curves
 
-SAMPLE_ROWS = 4
+EXAMPLE_ROWS = 4
 """Rows of the sample: a batch of one would fix the size of the batch in the graph."""
 
 CARD = "card.md"
@@ -87,7 +87,7 @@ def export(
     exact = form if isinstance(form, ExactForm) else None
     served = Answering(_detached(fit.network)).eval() if exact is None else exact.network
     eager = _eager(copy.deepcopy(served))
-    files = _model_files(served, features[:SAMPLE_ROWS], output.name)
+    files = _model_files(served, features[:EXAMPLE_ROWS], output.name)
     if state_digest(fit.network) != before:
         raise NetworkChanged(
             "Expected the export to leave the network as it was, however its state digest is "
@@ -137,7 +137,7 @@ def _exact_form(fit: Fit, dataset: Dataset) -> ExactForm | Inexact | None:
         return error
 
 
-def _eager(served: nn.Module) -> Answer:
+def _eager(served: nn.Module) -> Predict:
     """What a module answers in eval mode, computed by one thread."""
 
     def answer(features: FeatureArray) -> FeatureArray:

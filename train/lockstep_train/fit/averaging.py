@@ -14,7 +14,7 @@ from lockstep_train.network.network import Network
 _RUNNING_STATISTICS = ("running_mean", "running_var")
 
 
-class Average:
+class WeightAverage:
     """An exponential moving average of a network's weights and of BatchNorm's statistics.
 
     After step ``t`` the average keeps the share ``min(decay, (1 + t) / (10 + t))`` of itself: the

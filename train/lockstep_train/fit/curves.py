@@ -13,9 +13,9 @@ class Epoch:
     Eval mode on both, because dropout raises the loss that is seen while learning and so hides the
     gap to the validation loss. Validation is measured whole; a training split of more than 5,000
     rows by two rows in five, at least 5,000 and at most 20,000, drawn once by the seed
-    (`fit.rows.curve_rows`). Rows count as they do in the loss that is learned from: by their
-    own weights and by those of their classes, where there are any; labels are not smoothed. Where
-    the weights are averaged, the averaged network is measured.
+    (`fit.tensors.curve_sample_size`). Rows count as they do in the loss that is learned from: by
+    their own weights and by those of their classes, where there are any; labels are not smoothed.
+    Where the weights are averaged, the averaged network is measured.
 
     Attributes:
         number: from 1.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lockstep_train.network.network import Network
 
-Answer = TypeVar("Answer")
+Agreed = TypeVar("Agreed")
 
 
 class Device:
@@ -38,7 +38,7 @@ class Device:
         """Add the loss's gradients to those of the parameters; the mean over all processes."""
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it without annotations
 
-    def agreed(self, answer: Answer) -> Answer:
+    def agreed(self, answer: Agreed) -> Agreed:
         """What the leading process answers."""
         return answer
 

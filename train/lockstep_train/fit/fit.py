@@ -22,7 +22,7 @@ from lockstep_train.fit.devices import computing_with, device_of, threads_for
 from lockstep_train.fit.keeper import Clock, Keeper
 from lockstep_train.fit.learner import Learner
 from lockstep_train.fit.randomness import RandomStream
-from lockstep_train.fit.rows import Parts, Rows
+from lockstep_train.fit.tensors import FitTensors, SplitTensors
 from lockstep_train.network.network import Network
 from lockstep_train.network.norm import clip_norms
 
@@ -83,7 +83,7 @@ class Fit:
         return "balanced accuracy" if balanced else "accuracy"
 
 
-def train_step(learner: Learner, batch: Rows, size: int) -> Tensor:
+def train_step(learner: Learner, batch: SplitTensors, size: int) -> Tensor:
     """Learn from one batch, and return the loss that was learned from.
 
     Args:
@@ -108,7 +108,7 @@ def train_step(learner: Learner, batch: Rows, size: int) -> Tensor:
     return loss.detach()
 
 
-def train_epoch(learner: Learner, rows: Rows) -> float:
+def train_epoch(learner: Learner, rows: SplitTensors) -> float:
     """Learn from every row once, and return the mean loss that was learned from."""
     learner.module.train()
     with learner.masks.drawn():
@@ -156,7 +156,7 @@ def fit(
     threads = threads_for(training, network)
     fitted = copy.deepcopy(network)  # neither wrapped nor moved: it gets the best weights
     with computing_with(threads):
-        parts = Parts.of(dataset, network, training, device.torch_device)
+        parts = FitTensors.of(dataset, network, training, device.torch_device)
         learner = Learner.of(network, configuration, len(parts.train), masks, device)
         after_epoch = [on_epoch] if on_epoch is not None and device.leads else []
         if checkpoint is not None:
@@ -166,7 +166,7 @@ def fit(
             if resume:
                 file.resume()
             after_epoch.insert(0, lambda _: file.keep(over=keeper.over))
-        interrupted = _train(learner, parts, keeper, after_epoch)
+        interrupted = _train_epochs(learner, parts, keeper, after_epoch)
     keeper.restore(fitted)
     history = tuple(keeper.history)
     return Fit(
@@ -187,7 +187,9 @@ def fit(
     )
 
 
-def _train(learner: Learner, parts: Parts, keeper: Keeper, after_epoch: Sequence[Told]) -> bool:
+def _train_epochs(
+    learner: Learner, parts: FitTensors, keeper: Keeper, after_epoch: Sequence[Told]
+) -> bool:
     """Train epoch after epoch until the fit is over, and return whether a person ended it."""
     try:
         while not keeper.over:
@@ -202,7 +204,7 @@ def _train(learner: Learner, parts: Parts, keeper: Keeper, after_epoch: Sequence
     return False
 
 
-def _epoch(number: int, learner: Learner, parts: Parts) -> Epoch:
+def _epoch(number: int, learner: Learner, parts: FitTensors) -> Epoch:
     """Train for an epoch, then measure both splits; what the leading process measures counts."""
     started = time.perf_counter()
     learning_rate = learner.schedule.rate
@@ -228,7 +230,7 @@ def _epoch(number: int, learner: Learner, parts: Parts) -> Epoch:
     )
 
 
-def _measured(learner: Learner, parts: Parts) -> tuple[float, ...]:
+def _measured(learner: Learner, parts: FitTensors) -> tuple[float, ...]:
     return tuple(
         figure
         for rows in (parts.sample, parts.validation)

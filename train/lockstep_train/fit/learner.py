@@ -13,14 +13,14 @@ from torch import nn
 
 from lockstep.errors import InvalidSetting
 from lockstep_train.configuration.configuration import Configuration
-from lockstep_train.fit.averaging import Average
+from lockstep_train.fit.averaging import WeightAverage
 from lockstep_train.fit.device import Device
 from lockstep_train.fit.loss import Loss, loss_of
 from lockstep_train.fit.optimiser.adam import TorchAdam
 from lockstep_train.fit.optimiser.choice import optimiser_of
 from lockstep_train.fit.randomness import Batches, RandomStream
-from lockstep_train.fit.rows import Rows
 from lockstep_train.fit.schedule import Schedule, schedule
+from lockstep_train.fit.tensors import SplitTensors
 from lockstep_train.network.network import Network
 
 BATCHES_TAKEN, BYTES_TAKEN = 64, 2**24
@@ -47,7 +47,7 @@ class Learner:
 
     network: Network
     module: nn.Module
-    average: Average | None
+    average: WeightAverage | None
     loss: Loss
     optimizer: TorchAdam
     schedule: Schedule
@@ -80,7 +80,7 @@ class Learner:
         """
         training = configuration.training
         network.to(device.torch_device)
-        average = Average(network, training.average) if training.average else None
+        average = WeightAverage(network, training.average) if training.average else None
         module = device.wrap(network)
         optimizer = optimiser_of(network, training)
         batches = _batches(configuration, rows, device)
@@ -103,7 +103,7 @@ class Learner:
         """The network whose answers count: the averaged one where there is one."""
         return self.network if self.average is None else self.average.network
 
-    def batches_of(self, rows: Rows) -> Iterator[tuple[Rows, int]]:
+    def batches_of(self, rows: SplitTensors) -> Iterator[tuple[SplitTensors, int]]:
         """This process's rows of each batch, and how many rows it has in all processes."""
         batches = iter(self.batches)
         row_bytes = rows.features.shape[1] * rows.features.itemsize

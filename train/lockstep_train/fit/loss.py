@@ -13,13 +13,13 @@ from torch.nn import functional
 
 from lockstep.errors import InvalidSetting
 from lockstep_train.configuration.training import TrainingConfiguration
-from lockstep_train.data.dataset import Dataset, Split, Task
+from lockstep_train.data.dataset import Dataset, LearningTask, Split
 
 Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """Outputs ``[members, n, n_outputs]``, targets, weights ``[n]`` or None → the mean loss ``[]``."""
 
 
-def loss_of(task: Task, training: TrainingConfiguration) -> Loss:
+def loss_of(task: LearningTask, training: TrainingConfiguration) -> Loss:
     """The loss of a task: the mean over members, and over rows, of weight times loss.
 
     The weights are not divided by their sum in the batch: their mean over the training split is 1,

@@ -9,7 +9,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, distributed, nn
 
-from lockstep_train.fit.device import Answer, Device
+from lockstep_train.fit.device import Agreed, Device
 from lockstep_train.network.network import Network
 
 
@@ -62,7 +62,7 @@ class FabricDevice(Device):
         """Add the loss's gradients to those of the parameters; the mean over all processes."""
         self._fabric.backward(loss)
 
-    def agreed(self, answer: Answer) -> Answer:
+    def agreed(self, answer: Agreed) -> Agreed:
         """What the leading process answers."""
         return self._fabric.broadcast(answer) if self.ranks > 1 else answer
 

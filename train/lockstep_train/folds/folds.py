@@ -14,9 +14,7 @@ from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, Str
 from lockstep.artifact.columns import Column, describe_columns
 from lockstep.errors import InvalidSetting
 from lockstep_train.configuration.configuration import Configuration
-from lockstep_train.data.dataset import Dataset, Split
-
-Places = NDArray[np.int64]
+from lockstep_train.data.dataset import Dataset, RowNumbers, Split
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Fold:
 
     number: int
     dataset: Dataset
-    places: Places
+    places: RowNumbers
 
 
 def pooled(dataset: Dataset, *, with_test: bool) -> Split:
@@ -48,23 +46,12 @@ def pooled(dataset: Dataset, *, with_test: bool) -> Split:
         _joined([split.rows for split in splits]),
         _joined([split.groups for split in splits]),
     )
-    return pool if pool.rows is None else taken(pool, np.argsort(pool.rows, kind="stable"))
+    return pool if pool.rows is None else pool.take(np.argsort(pool.rows, kind="stable"))
 
 
 def _joined(parts: list[NDArray[Any] | None]) -> NDArray[Any] | None:
     present = [part for part in parts if part is not None]
     return np.concatenate(present) if len(present) == len(parts) else None
-
-
-def taken(split: Split, places: Places) -> Split:
-    """The rows of a split at these places, in their order."""
-    return Split(
-        split.features[places],
-        split.targets[places],
-        None if split.weights is None else split.weights[places],
-        None if split.rows is None else split.rows[places],
-        None if split.groups is None else split.groups[places],
-    )
 
 
 def folds_of(
@@ -91,9 +78,9 @@ def folds_of(
     validation_folds = max(2, round(known / len(dataset.validation)))
     folds = []
     for number, (rest, held_out) in enumerate(_dealt(dataset, pool, count, seed), start=1):
-        others = taken(pool, rest)
+        others = pool.take(rest)
         fitted, stopping = next(_dealt(dataset, others, validation_folds, seed + number))
-        parts = (taken(others, fitted), taken(others, stopping), taken(pool, held_out))
+        parts = (others.take(fitted), others.take(stopping), pool.take(held_out))
         folds.append(Fold(number, _dataset(dataset, *parts), held_out))
     return tuple(folds)
 
@@ -112,8 +99,8 @@ def judging_folds_of(
     pool = pooled(dataset, with_test=False)
     datasets = []
     for rest, held_out in _dealt(dataset, pool, count, configuration.training.seed):
-        judged = taken(pool, held_out)
-        datasets.append(_dataset(dataset, taken(pool, rest), judged, judged))
+        judged = pool.take(held_out)
+        datasets.append(_dataset(dataset, pool.take(rest), judged, judged))
     return tuple(datasets)
 
 
@@ -129,7 +116,7 @@ def _check(configuration: Configuration, count: int) -> None:
 
 def _dealt(
     dataset: Dataset, split: Split, count: int, seed: int
-) -> Iterator[tuple[Places, Places]]:
+) -> Iterator[tuple[RowNumbers, RowNumbers]]:
     """For each fold, the places of the rows outside it and of those in it."""
     groups = split.groups
     there = len(split) if groups is None else len(np.unique(groups))

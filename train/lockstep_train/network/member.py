@@ -7,11 +7,11 @@ from itertools import pairwise
 
 from torch import nn
 
-from lockstep_train.configuration.network import Activation, NetworkConfiguration
+from lockstep_train.configuration.network import ActivationName, NetworkConfiguration
 from lockstep_train.network.block import Block
 from lockstep_train.network.dropout import Dropout
 
-ACTIVATIONS: dict[Activation, type[nn.Module]] = {
+ACTIVATIONS: dict[ActivationName, type[nn.Module]] = {
     "relu": nn.ReLU,
     "leaky_relu": nn.LeakyReLU,
     "gelu": nn.GELU,

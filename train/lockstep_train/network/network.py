@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.configuration.network import NetworkConfiguration
-from lockstep_train.data.dataset import Dataset, Task
+from lockstep_train.data.dataset import Dataset, LearningTask
 from lockstep_train.network.answer import Probabilities
 from lockstep_train.network.member import Member
 from lockstep_train.network.order import check_order
@@ -46,12 +46,12 @@ class Network(nn.Module):
         configuration: NetworkConfiguration,
         preprocessing: Preprocessing,
         n_outputs: int,
-        task: Task,
+        task: LearningTask,
         *,
         target: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         super().__init__()
-        self.task: Task = task
+        self.task: LearningTask = task
         self.preprocessing = preprocessing
         self.members = nn.ModuleList(
             Member(configuration, preprocessing.width, n_outputs)

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
-from lockstep_train.evaluate.metrics import Values
-from lockstep_train.report.tables import SHOWN_LETTERS, Table, line
+from lockstep_train.report.tables import SHOWN_LETTERS, ReportTable, line
 
 MOST_TABULATED = 20
 """Classes up to which the confusion is a table of counts; beyond it is a map of colours."""
@@ -45,10 +44,10 @@ class Confusion:
         return cls(tuple(line(label, SHOWN_LETTERS) for label in classes), counts)
 
     @property
-    def shares(self) -> Values:
+    def shares(self) -> NDArray[np.float64]:
         """Of each true class's rows, the share that was answered as each class."""
         rows = self.counts.sum(axis=1, keepdims=True)
-        shares: Values = self.counts / np.maximum(rows, 1)
+        shares: NDArray[np.float64] = self.counts / np.maximum(rows, 1)
         return shares
 
     @property
@@ -64,7 +63,7 @@ class Confusion:
             for name, counts, shares in zip(self.names, self.counts, percent, strict=True)
         ]
 
-    def most_frequent(self) -> Table:
+    def most_frequent(self) -> ReportTable:
         """The pairs of classes that are confused most often."""
         wrong = self.counts.copy()
         np.fill_diagonal(wrong, 0)
@@ -81,9 +80,9 @@ class Confusion:
             if wrong[true, answered]
         )
         heads = ("true class", "was answered as", "rows", "of the class's rows")
-        return Table("The most frequent confusions", heads, rows, frozenset({0, 1}))
+        return ReportTable("The most frequent confusions", heads, rows, frozenset({0, 1}))
 
-    def of_classes(self) -> tuple[Table, int]:
+    def of_classes(self) -> tuple[ReportTable, int]:
         """Recall and precision of each class, the lowest recall first; how many are left out."""
         occur, answered = self.counts.sum(axis=1), self.counts.sum(axis=0)
         right = np.diagonal(self.counts)
@@ -94,5 +93,5 @@ class Confusion:
             for i in order[:SHOWN_CLASSES]
         )
         heads = ("class", "rows", "found among them (recall)", "right when answered (precision)")
-        table = Table("Classes on the test split, by recall", heads, rows, frozenset({0}))
+        table = ReportTable("Classes on the test split, by recall", heads, rows, frozenset({0}))
         return table, len(order) - len(rows)

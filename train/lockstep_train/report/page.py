@@ -16,7 +16,7 @@ from lockstep_train.evaluate.metrics import Reliability, reliability
 from lockstep_train.fit.fit import Fit
 from lockstep_train.report import curves, plots, tables
 from lockstep_train.report.confusion import Confusion
-from lockstep_train.report.tables import Table
+from lockstep_train.report.tables import ReportTable
 
 SHOWN_COLUMNS = 200
 
@@ -52,7 +52,7 @@ def write_page(manifest: Manifest, certificate: Certificate, fit: Fit, dataset: 
         figures=tables.figures(manifest),
         seen=curves.describe(fit),
         curves=Markup(plots.curves_svg(fit)),  # noqa: S704 - drawn here, from numbers alone
-        epochs=Table(
+        epochs=ReportTable(
             "The training curves in figures",
             curves.curve_columns(fit),
             tuple(curves.curve_rows(fit)),
@@ -97,7 +97,7 @@ def _classification(fit: Fit, dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _reliabilities(answered: dict[str, Reliability]) -> Table:
+def _reliabilities(answered: dict[str, Reliability]) -> ReportTable:
     rows = tuple(
         (name, f"{curve.confidence[i]:.3f}", f"{curve.accuracy[i]:.3f}", f"{100 * share:.1f} %")
         for name, curve in answered.items()
@@ -105,4 +105,4 @@ def _reliabilities(answered: dict[str, Reliability]) -> Table:
         if share
     )
     heads = ("answers", "mean probability", "share of right answers", "share of the rows")
-    return Table("The reliability plot in figures", heads, rows)
+    return ReportTable("The reliability plot in figures", heads, rows)

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
-from lockstep_train.evaluate.metrics import Reliability, Values
+from lockstep_train.evaluate.metrics import Reliability
 from lockstep_train.fit.fit import Fit
 from lockstep_train.report.drawing import (
     BLUE,
@@ -82,7 +82,7 @@ def reliability_svg(curves: Mapping[str, Reliability]) -> str:
         return as_svg(figure)
 
 
-def residuals_svg(predicted: Values, targets: NDArray[Any]) -> str:
+def residuals_svg(predicted: NDArray[np.float64], targets: NDArray[Any]) -> str:
     """Predictions against the truth, beside the spread of their errors.
 
     Args:
@@ -122,7 +122,7 @@ def residuals_svg(predicted: Values, targets: NDArray[Any]) -> str:
         return as_svg(figure)
 
 
-def _spread(residuals: Values, size: float) -> tuple[float, float]:
+def _spread(residuals: NDArray[np.float64], size: float) -> tuple[float, float]:
     """Ends between which there is room for bins, even where all residuals are alike.
 
     Args:
@@ -134,7 +134,7 @@ def _spread(residuals: Values, size: float) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def confusion_svg(shares: Values) -> str:
+def confusion_svg(shares: NDArray[np.float64]) -> str:
     """The confusion of many classes as a map of colours; the classes are counted from 0.
 
     Args:

@@ -45,7 +45,7 @@ _WRITTEN = {
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """A table of plain text.
 
     Attributes:
@@ -107,11 +107,11 @@ def notes(manifest: Manifest) -> tuple[str, ...]:
     return tuple(map(line, (manifest.training or {}).get("notes", ())))
 
 
-def figures(manifest: Manifest) -> Table:
+def figures(manifest: Manifest) -> ReportTable:
     """The figures of the network beside those of the answer that looks at no column."""
     beside: Mapping[str, float] = (manifest.training or {}).get("baseline", {})
     trivial = "mean" if manifest.classes is None else "class shares"
-    return Table(
+    return ReportTable(
         "Figures on the held-out test split",
         ("figure", "this network", f"the training split's {trivial}", "what it is"),
         tuple(
@@ -139,7 +139,7 @@ def _meaning(name: str, manifest: Manifest) -> str:
     return MEANINGS.get(name, "").replace("{target}", line(manifest.target))
 
 
-def calibration(manifest: Manifest) -> tuple[str, Table] | None:
+def calibration(manifest: Manifest) -> tuple[str, ReportTable] | None:
     """What came of calibrating, and the figures before and after; None where nobody tried."""
     facts = (manifest.training or {}).get("calibration")
     if not facts:
@@ -158,12 +158,12 @@ def calibration(manifest: Manifest) -> tuple[str, Table] | None:
         for when, temperature in temperatures.items()
     )
     heads = ("measured on", "temperature", *map(_named, measures))
-    return line(facts["note"]), Table("Calibration", heads, rows)
+    return line(facts["note"]), ReportTable("Calibration", heads, rows)
 
 
-def columns(manifest: Manifest, most: int) -> Table:
+def columns(manifest: Manifest, most: int) -> ReportTable:
     """The first columns: kind, and what the training split held."""
-    return Table(
+    return ReportTable(
         "Columns, as the training split held them",
         ("column", "kind", "values", "missing", "never seen"),
         tuple(map(_column, manifest.columns[:most])),
@@ -202,13 +202,13 @@ def _values(column: Column) -> str:
     return f"{categories}: {shown}{more}" if shown else categories
 
 
-def configuration(settings: Mapping[str, Mapping[str, Any]]) -> Table:
+def configuration(settings: Mapping[str, Mapping[str, Any]]) -> ReportTable:
     """Every setting of a training.
 
     Args:
         settings: by section and name, as JSON has them.
     """
-    return Table(
+    return ReportTable(
         "Configuration",
         ("setting", "value"),
         tuple(
@@ -238,7 +238,7 @@ def proved_on(certificate: Certificate) -> str:
     )
 
 
-def proved(manifest: Manifest, certificate: Certificate) -> Table:
+def proved(manifest: Manifest, certificate: Certificate) -> ReportTable:
     """Every claim of the certificate, and the parity that was measured beyond the golden rows."""
     stated = [(row.claim, row.subject, row.measured, row.verdict) for row in claims(certificate)]
     beyond = (manifest.training or {}).get("parity", ())
@@ -252,4 +252,6 @@ def proved(manifest: Manifest, certificate: Certificate) -> Table:
             )
             for pair in group.parity
         )
-    return Table("Proved", ("what", "of", "measured", "verdict"), tuple(stated), frozenset({1}))
+    return ReportTable(
+        "Proved", ("what", "of", "measured", "verdict"), tuple(stated), frozenset({1})
+    )

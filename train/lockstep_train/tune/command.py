@@ -10,7 +10,7 @@ from lockstep.display import plain_table
 from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.console import say, tell_data
 from lockstep_train.data.sources.load import load
-from lockstep_train.defaults import settle
+from lockstep_train.defaults import settle_defaults
 from lockstep_train.tune.found import (
     describe,
     influence_rows,
@@ -51,7 +51,7 @@ def tune_source(
         Unreadable: a file that cannot be trained on.
     """
     dataset = load(source, configuration)
-    configuration = settle(configuration, dataset)
+    configuration = settle_defaults(configuration, dataset)
     space = None if grid is None else Space.from_grid(configuration, grid)
     tell_data(console, dataset)
     found = tune(

@@ -24,7 +24,7 @@ NARROWING = 0.5
 """A block's units over those of the block before it, where the configuration has one block only."""
 
 LARGEST_GRID = 10_000
-MANY_ROWS = 20_000
+WIDE_NETWORK_ROWS = 20_000
 FEWEST_BATCHES = 8
 
 
@@ -160,7 +160,7 @@ def _dimensions(base: Configuration, dataset: Dataset) -> Iterator[Dimension]:
     decay = (1e-6, 1e-2) if training.decay == "l2" else (1e-2, 10.0)
     yield Range("training.weight_decay", *decay, log=True)
     yield Range("training.learning_rate", 3e-4, 3e-2, log=True)
-    widths = (32, 64, 128, 256, 512) if rows < MANY_ROWS else (64, 128, 256, 512, 1024)
+    widths = (32, 64, 128, 256, 512) if rows < WIDE_NETWORK_ROWS else (64, 128, 256, 512, 1024)
     yield Ladder.through(WIDTH, widths, base.network.hidden[0])
     yield Ladder.through(DEPTH, (1, 2, 3, 4), len(base.network.hidden))
     sizes = [size for size in (16, 32, 64, 128, 256, 512, 1024) if size * FEWEST_BATCHES <= rows]

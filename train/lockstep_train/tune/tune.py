@@ -22,7 +22,14 @@ from lockstep_train.tune.identity import identity_of
 from lockstep_train.tune.space import Space
 from lockstep_train.tune.study import Store
 from lockstep_train.tune.tuning import Attempt, Tuning
-from lockstep_train.tune.worker import FINISHED, Task, count, queue_given, search, search_in_process
+from lockstep_train.tune.worker import (
+    FINISHED,
+    SearchTask,
+    count,
+    queue_given,
+    search,
+    search_in_process,
+)
 
 MOST_TRIALS = 2**30
 """What a semaphore can count to on every system."""
@@ -86,7 +93,7 @@ def tune(
         KeyboardInterrupt: before any trial was over.
     """
     space = space or Space.of(configuration, dataset)
-    task = Task(
+    task = SearchTask(
         store=Store.of(plan.name, plan.storage),
         identity=identity_of(space, dataset, plan.folds),
         space=space,
@@ -116,7 +123,7 @@ def _telling(
     return tell
 
 
-def _run(task: Task, jobs: int, tell: Callable[[FrozenTrial], None], *, left: int) -> bool:
+def _run(task: SearchTask, jobs: int, tell: Callable[[FrozenTrial], None], *, left: int) -> bool:
     """Search until there is nothing left to try; whether a person ended it before."""
     if jobs > 1:
         return _run_processes(task, jobs, tell, left=left)
@@ -135,7 +142,7 @@ def _run(task: Task, jobs: int, tell: Callable[[FrozenTrial], None], *, left: in
 
 
 def _run_processes(
-    task: Task, jobs: int, tell: Callable[[FrozenTrial], None], *, left: int
+    task: SearchTask, jobs: int, tell: Callable[[FrozenTrial], None], *, left: int
 ) -> bool:
     context = _context()
     tickets, stop = context.Semaphore(left), context.Event()

@@ -29,7 +29,7 @@ RANDOM_TRIALS = 10
 
 
 @dataclass(frozen=True)
-class Task:
+class SearchTask:
     """What every process of a study is given.
 
     Attributes:
@@ -50,7 +50,7 @@ class Task:
 
 
 def search(
-    task: Task,
+    task: SearchTask,
     worker: int,
     *,
     ticket: Callable[[], bool],
@@ -85,7 +85,7 @@ def search(
 
 
 def search_in_process(
-    task: Task, worker: int, tickets: Semaphore, stop: Event, channel: Connection
+    task: SearchTask, worker: int, tickets: Semaphore, stop: Event, channel: Connection
 ) -> None:
     """`search` in a process of its own; finished trials and what failed go through the channel."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it, and sets the event
@@ -107,7 +107,7 @@ def search_in_process(
         channel.close()
 
 
-def _late(task: Task) -> bool:
+def _late(task: SearchTask) -> bool:
     return task.ends_at is not None and time.time() >= task.ends_at
 
 
@@ -123,7 +123,7 @@ def queue_given(study: Study, space: Space) -> None:
         study.enqueue_trial(space.given(), user_attrs={GIVEN: True, QUEUED: True})
 
 
-def _is_left(study: Study, task: Task) -> bool:
+def _is_left(study: Study, task: SearchTask) -> bool:
     """Whether there is a trial to start; of a grid, the next combination is queued."""
     if task.trials is not None:
         return count(study, FINISHED) < task.trials

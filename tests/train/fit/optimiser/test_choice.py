@@ -13,8 +13,8 @@ from lockstep_train.fit.optimiser.adam import TorchAdam
 from lockstep_train.fit.optimiser.choice import optimiser_of
 from lockstep_train.fit.optimiser.lean import LeanAdam
 from lockstep_train.fit.randomness import RandomStream
-from lockstep_train.fit.rows import Parts
 from lockstep_train.fit.schedule import schedule
+from lockstep_train.fit.tensors import FitTensors
 from lockstep_train.network.network import Network
 
 STEPS = 40
@@ -28,7 +28,7 @@ def learner_of(wine, kind, **training):
     masks = RandomStream(0)
     with masks.drawn():
         network = Network.of(configuration, wine.dataset)
-    parts = Parts.of(wine.dataset, network, configuration.training, torch.device("cpu"))
+    parts = FitTensors.of(wine.dataset, network, configuration.training, torch.device("cpu"))
     learner = Learner.of(network, configuration, len(parts.train), masks, Device())
     optimizer = optimiser_of(network, configuration.training, kind)
     driven = schedule(optimizer, configuration.training, STEPS)

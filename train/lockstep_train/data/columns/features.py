@@ -12,7 +12,8 @@ from lockstep.artifact.columns import Column, FeatureArray, Kind, statistics_of
 from lockstep.artifact.encoding import encode
 from lockstep.errors import InvalidInstances, Unreadable
 from lockstep_train.configuration.configuration import Configuration
-from lockstep_train.data.split.parts import Parts, Rows
+from lockstep_train.data.dataset import RowNumbers
+from lockstep_train.data.split.parts import Parts
 from lockstep_train.data.table import Table
 
 # Categories beyond the most frequent have too few rows each to be learned from.
@@ -35,7 +36,7 @@ class Feature:
 
 
 def feature(
-    table: Table, values: pl.Series, kind: Kind, trained: Rows, configuration: Configuration
+    table: Table, values: pl.Series, kind: Kind, trained: RowNumbers, configuration: Configuration
 ) -> Feature:
     """Describe a column by its training rows, and encode all of its rows.
 

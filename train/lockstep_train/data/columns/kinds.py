@@ -9,8 +9,8 @@ import polars as pl
 
 from lockstep.artifact.columns import TRUTHS, Kind
 from lockstep.errors import Unreadable
+from lockstep_train.data.columns.cells import as_integers, read_numbers
 from lockstep_train.data.columns.precision import check_precision
-from lockstep_train.data.columns.words import numbers, whole_numbers
 from lockstep_train.data.table import Table
 
 # Fewer rows may all differ by chance.
@@ -48,7 +48,7 @@ class Typed:
     note: str = ""
 
 
-def settle(table: Table, values: pl.Series, declared: Kind | None) -> Typed:
+def settle_kind(table: Table, values: pl.Series, declared: Kind | None) -> Typed:
     """Settle the kind of a column.
 
     Args:
@@ -79,7 +79,7 @@ def _declared(table: Table, values: pl.Series, kind: Kind) -> Typed:
     if kind == "boolean":
         return Typed(values, kind)
     if values.dtype == pl.String:
-        found = numbers(table, values, declared=True)
+        found = read_numbers(table, values, declared=True)
         values = values if found is None else found
     if values.dtype == pl.Boolean:
         values = values.cast(pl.Int8)
@@ -88,7 +88,7 @@ def _declared(table: Table, values: pl.Series, kind: Kind) -> Typed:
 
 def _infer(table: Table, values: pl.Series) -> Typed:
     if values.dtype == pl.String and table.text:
-        found = numbers(table, values)
+        found = read_numbers(table, values)
         values = values if found is None else found
     seen = values.head(table.decisive)
     if values.dtype == pl.Boolean:
@@ -131,7 +131,7 @@ def _date(table: Table, values: pl.Series, shown: str) -> Unreadable:
 def _categories(table: Table, values: pl.Series) -> pl.Series:
     if not values.dtype.is_float():
         return values.cast(pl.String)
-    whole = whole_numbers(values)
+    whole = as_integers(values)
     if whole is None:
         row = table.first((values != values.floor()) | ~values.is_finite())
         raise Unreadable(
@@ -146,7 +146,7 @@ def _key(seen: pl.Series) -> str:
     rows = len(seen)
     if rows < FEWEST_KEYS or seen.null_count():
         return ""
-    whole = whole_numbers(seen)
+    whole = as_integers(seen)
     if whole is None or whole.n_unique() != rows:
         return ""
     least, most = whole.min(), whole.max()

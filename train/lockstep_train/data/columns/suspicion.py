@@ -11,12 +11,13 @@ from sklearn.tree import DecisionTreeClassifier
 
 from lockstep.artifact.columns import Column, FeatureArray
 from lockstep_train.data.columns.target import Target
-from lockstep_train.data.split.parts import Parts, Rows
+from lockstep_train.data.dataset import RowNumbers
+from lockstep_train.data.split.parts import Parts
 from lockstep_train.data.table import Table
 
 LOOKED_AT_ROWS = 20_000
 LOOKED_AT_VALUES = 1_000_000
-FEWEST_ROWS = 50
+FEWEST_TRAINING_ROWS = 50
 # Share of what a single column explains from which on it is said to give the target away.
 GIVEN_AWAY = 0.995
 GIVEN_AWAY_VARIANCE = 0.999
@@ -62,7 +63,7 @@ def shared_groups(table: Table, groups: pl.Series, parts: Parts) -> list[str]:
 
 
 def giveaways(
-    features: FeatureArray, columns: Sequence[Column], target: Target, trained: Rows
+    features: FeatureArray, columns: Sequence[Column], target: Target, trained: RowNumbers
 ) -> list[str]:
     """Columns of which a single one decides the target in the training rows, nearly alone.
 
@@ -71,9 +72,11 @@ def giveaways(
     classes. For numbers: the variance that the means of its values or of its quantile bins, a
     straight line, or a straight line through the ranks explains.
     """
-    if len(trained) < FEWEST_ROWS:
+    if len(trained) < FEWEST_TRAINING_ROWS:
         return []
-    looked_at = max(FEWEST_ROWS, min(LOOKED_AT_ROWS, LOOKED_AT_VALUES // max(1, len(columns))))
+    looked_at = max(
+        FEWEST_TRAINING_ROWS, min(LOOKED_AT_ROWS, LOOKED_AT_VALUES // max(1, len(columns)))
+    )
     rows = trained[:: -(-len(trained) // looked_at)]
     known = target.values[rows]
     classified = target.classes is not None
@@ -149,7 +152,7 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return ranks
 
 
-def imbalance(target: Target, trained: Rows) -> list[str]:
+def imbalance(target: Target, trained: RowNumbers) -> list[str]:
     """Classes that are far rarer than an even share, or that have very few training rows."""
     if target.classes is None:
         return []

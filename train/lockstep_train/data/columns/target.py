@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from lockstep.errors import InvalidSetting, Unreadable
 from lockstep_train.configuration.data import TaskSetting
+from lockstep_train.data.columns.cells import as_integers, read_numbers
 from lockstep_train.data.columns.precision import check_precision
-from lockstep_train.data.columns.words import numbers, whole_numbers
-from lockstep_train.data.dataset import Label, Task
+from lockstep_train.data.dataset import ClassLabel, LearningTask
 from lockstep_train.data.table import Table
 
 MOST_NUMBERED_CLASSES = 20
@@ -34,8 +34,8 @@ class Target:
     """
 
     name: str
-    task: Task
-    classes: tuple[Label, ...] | None
+    task: LearningTask
+    classes: tuple[ClassLabel, ...] | None
     values: NDArray[Any]
     known: NDArray[np.bool_]
     notes: tuple[str, ...]
@@ -55,7 +55,7 @@ def read_target(table: Table, values: pl.Series, task: TaskSetting) -> Target:
         InvalidSetting: a single class, labels that differ in nearly every row, or a task that the
             values do not allow.
     """
-    labels, notes = _labels(table, values)
+    labels, notes = _class_labels(table, values)
     seen = labels.head(table.decisive)
     chosen = table.task if task == "auto" and table.task else task
     if chosen == "auto":
@@ -74,7 +74,7 @@ def read_target(table: Table, values: pl.Series, task: TaskSetting) -> Target:
     return Target(values.name, "classification", classes, indices, known.to_numpy(), notes)
 
 
-def _labels(table: Table, values: pl.Series) -> tuple[pl.Series, tuple[str, ...]]:
+def _class_labels(table: Table, values: pl.Series) -> tuple[pl.Series, tuple[str, ...]]:
     """The target as booleans, whole numbers, other numbers or strings."""
     kind = values.dtype
     if isinstance(kind, pl.Decimal):
@@ -93,10 +93,10 @@ def _labels(table: Table, values: pl.Series) -> tuple[pl.Series, tuple[str, ...]
         words = values.str.to_lowercase()
         if words.is_in(["true", "false"]).all():
             return words == "true", notes
-        found = numbers(table, values)
+        found = read_numbers(table, values)
         values = values if found is None else found
     if values.dtype.is_float():
-        whole = whole_numbers(values)
+        whole = as_integers(values)
         values = values if whole is None else whole
     return values, notes
 
@@ -117,7 +117,7 @@ def _without_full_stops(table: Table, words: pl.Series) -> tuple[pl.Series, tupl
     return stripped, (note,)
 
 
-def _task(labels: pl.Series) -> tuple[Task, str]:
+def _task(labels: pl.Series) -> tuple[LearningTask, str]:
     if labels.dtype in {pl.String, pl.Boolean}:
         return "classification", ""
     distinct, rows = labels.drop_nulls().n_unique(), labels.count()
@@ -149,7 +149,7 @@ def _regression(table: Table, labels: pl.Series) -> NDArray[np.float32]:
 
 def _classes(
     table: Table, labels: pl.Series, given: pl.DataType
-) -> tuple[tuple[Label, ...], NDArray[np.int64]]:
+) -> tuple[tuple[ClassLabel, ...], NDArray[np.int64]]:
     if labels.dtype.is_float():
         whole = (labels == labels.floor()) & labels.is_finite()
         row = table.first(~whole)

@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from lockstep.errors import InvalidSetting, Unreadable
-from lockstep_train.data.dataset import Task
+from lockstep_train.data.dataset import LearningTask
 from lockstep_train.data.table import Table, numbered
 
 PAIRS = (("x", "y"), ("features", "targets"), ("features", "target"), ("data", "target"))
@@ -28,7 +28,7 @@ def table_of_arrays(
     name: str,
     target: str = TARGET,
     names: Sequence[str] = (),
-    task: Task | None = None,
+    task: LearningTask | None = None,
 ) -> Table:
     """A table of which every column is a number in its place.
 

@@ -14,7 +14,7 @@ from sklearn import datasets
 from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.configuration.training import TrainingConfiguration
 from lockstep_train.data.assembly import assemble
-from lockstep_train.data.dataset import Dataset, Task
+from lockstep_train.data.dataset import Dataset, LearningTask
 from lockstep_train.data.sources.arrays import table_of_arrays
 from lockstep_train.data.table import Table
 
@@ -24,7 +24,7 @@ class _BuiltIn:
     """A data set that scikit-learn carries: how it is read, and what is predicted."""
 
     read: Callable[[], Any]
-    task: Task
+    task: LearningTask
     target_name: str
 
 

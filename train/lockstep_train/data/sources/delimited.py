@@ -18,7 +18,7 @@ from lockstep.table.delimited import Delimited, open_delimited
 from lockstep_train.data.table import Table
 
 Bytes = NDArray[np.uint8]
-Places = NDArray[np.int64]
+Offsets = NDArray[np.int64]
 
 _BLOCK_BYTES = 1 << 20
 _BLOCK_ROWS = 1 << 16
@@ -150,7 +150,7 @@ def _are_among(found: Bytes, allowed: bytes) -> bool:
     return bool(table[found].all())
 
 
-def _after(text: Bytes, places: Places) -> Bytes:
+def _after(text: Bytes, places: Offsets) -> Bytes:
     """The byte behind each place; there is none behind the text's end."""
     if places.size and places[-1] == len(text) - 1:
         places = places[:-1]

@@ -16,15 +16,13 @@ from lockstep.errors import InvalidSetting, Unreadable
 from lockstep_train.data.sources.arrays import table_of_arrays
 from lockstep_train.data.table import Table
 
-Array = NDArray[Any]
-
 TARGET = "label"
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _TEST_WORDS = ("t10k", "test")
 _ADVICE = "a folder holds train-images, train-labels, t10k-images and t10k-labels, gzipped or not"
 
 
-def read_idx(path: Path) -> Array:
+def read_idx(path: Path) -> NDArray[Any]:
     """Read one IDX file, gzipped or not, as the array that it holds.
 
     Raises:
@@ -50,7 +48,7 @@ def read_idx(path: Path) -> Array:
             f"{path}: expected {math.prod(shape) * kind.itemsize} bytes for the shape "
             f"{list(shape)}, got {len(content) - header}; fetch the file again."
         )
-    values: Array = np.frombuffer(content, kind, offset=header).reshape(shape)
+    values: NDArray[Any] = np.frombuffer(content, kind, offset=header).reshape(shape)
     return values.astype(kind.newbyteorder("="))
 
 

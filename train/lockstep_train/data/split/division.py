@@ -9,14 +9,15 @@ import polars as pl
 
 from lockstep.errors import InvalidSetting, Unreadable
 from lockstep_train.configuration.configuration import Configuration
+from lockstep_train.data.columns.cells import read_numbers
 from lockstep_train.data.columns.roles import Roles
 from lockstep_train.data.columns.target import Target
-from lockstep_train.data.columns.words import numbers
-from lockstep_train.data.split.parts import Parts, Rows, check_parts, parts_by_word
+from lockstep_train.data.dataset import RowNumbers
+from lockstep_train.data.split.parts import Parts, check_parts, parts_by_word
 from lockstep_train.data.split.shares import Shares
 from lockstep_train.data.table import Table
 
-FEWEST_ROWS = 5
+FEWEST_KNOWN_ROWS = 5
 
 
 def divide(
@@ -42,10 +43,10 @@ def divide(
     known = np.flatnonzero(target.known)
     tested = known[known >= table.tested] if table.tested is not None else None
     rows = known[known < table.tested] if table.tested is not None else known
-    if len(rows) < FEWEST_ROWS:
+    if len(rows) < FEWEST_KNOWN_ROWS:
         raise InvalidSetting(
             f"{table.name} has {len(rows)} rows with a value of {target.name}, the target: at "
-            f"least {FEWEST_ROWS} are needed; bring more rows."
+            f"least {FEWEST_KNOWN_ROWS} are needed; bring more rows."
         )
     parts = _divide(table, columns, roles, target, configuration, rows)
     if tested is not None:
@@ -60,7 +61,7 @@ def _divide(
     roles: Roles,
     target: Target,
     configuration: Configuration,
-    rows: Rows,
+    rows: RowNumbers,
 ) -> Parts:
     seed = configuration.training.seed
     if roles.split:
@@ -76,7 +77,7 @@ def _divide(
     return Parts.at_random(rows, classes, shares, seed)
 
 
-def _given(table: Table, values: pl.Series, rows: Rows) -> pl.Series:
+def _given(table: Table, values: pl.Series, rows: RowNumbers) -> pl.Series:
     """The values of the rows to be divided, none of which may be missing."""
     chosen = values.gather(rows)
     if chosen.null_count():
@@ -92,7 +93,7 @@ def _times(table: Table, values: pl.Series) -> pl.Series:
     """Times in an order: numbers, dates, or words that spell either."""
     if values.dtype != pl.String:
         return values
-    found = numbers(table, values)
+    found = read_numbers(table, values)
     if found is not None:
         return found
     try:

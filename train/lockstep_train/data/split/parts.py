@@ -12,10 +12,9 @@ from sklearn.model_selection import train_test_split
 
 from lockstep.errors import InvalidSetting, Unreadable
 from lockstep_train.data.columns.target import Target
+from lockstep_train.data.dataset import RowNumbers
 from lockstep_train.data.split.shares import Shares
 from lockstep_train.data.table import Table
-
-Rows = NDArray[np.int64]
 
 NAMES = ("train", "validation", "test")
 # A class with fewer rows is dealt out by itself: drawn with the others, it might not be trained on.
@@ -26,17 +25,17 @@ FEWEST_TO_SHARE = 10
 class Parts:
     """Numbers of the rows of each part; no row is in two."""
 
-    train: Rows
-    validation: Rows
-    test: Rows
+    train: RowNumbers
+    validation: RowNumbers
+    test: RowNumbers
 
-    def named(self) -> tuple[tuple[str, Rows], ...]:
+    def named(self) -> tuple[tuple[str, RowNumbers], ...]:
         """The parts by name."""
         return tuple((name, getattr(self, name)) for name in NAMES)
 
     @classmethod
     def at_random(
-        cls, rows: Rows, classes: NDArray[np.int64] | None, shares: Shares, seed: int
+        cls, rows: RowNumbers, classes: NDArray[np.int64] | None, shares: Shares, seed: int
     ) -> Self:
         """Draw the parts; each has every class in its share.
 
@@ -63,7 +62,7 @@ class Parts:
         return cls(*(np.concatenate(pieces) for pieces in zip(*reversed(parts), strict=True)))
 
     @classmethod
-    def by_group(cls, rows: Rows, groups: NDArray[Any], shares: Shares, seed: int) -> Self:
+    def by_group(cls, rows: RowNumbers, groups: NDArray[Any], shares: Shares, seed: int) -> Self:
         """Draw the parts so that all rows of a group lie in one.
 
         The groups that no part could easily take in late come first, the others in a drawn order;
@@ -84,7 +83,7 @@ class Parts:
         return cls(*(rows[parts == part] for part in range(3)))
 
     @classmethod
-    def by_time(cls, rows: Rows, times: NDArray[Any], shares: Shares) -> Self:
+    def by_time(cls, rows: RowNumbers, times: NDArray[Any], shares: Shares) -> Self:
         """The first rows are trained on, the last tested; equal times stay in one part."""
         order = np.argsort(times, kind="stable")
         ordered = times[order]
@@ -98,11 +97,11 @@ class Parts:
 
 
 def _dealt(
-    rows: Rows, classes: NDArray[np.int64], shares: Shares, seed: int
-) -> tuple[Rows, Rows, Rows]:
+    rows: RowNumbers, classes: NDArray[np.int64], shares: Shares, seed: int
+) -> tuple[RowNumbers, RowNumbers, RowNumbers]:
     """Of each class the rounded shares, and what is left, one row at least, to the training."""
     generator = np.random.default_rng(seed)
-    parts: tuple[list[Rows], ...] = ([rows[:0]], [rows[:0]], [rows[:0]])
+    parts: tuple[list[RowNumbers], ...] = ([rows[:0]], [rows[:0]], [rows[:0]])
     for label in np.unique(classes):
         drawn = generator.permutation(rows[classes == label])
         tested = round(shares.test * len(drawn))
@@ -115,8 +114,8 @@ def _dealt(
 
 
 def _drawn(
-    rows: Rows, classes: NDArray[Any] | None, shares: Shares, seed: int
-) -> tuple[Rows, Rows, Rows]:
+    rows: RowNumbers, classes: NDArray[Any] | None, shares: Shares, seed: int
+) -> tuple[RowNumbers, RowNumbers, RowNumbers]:
     # Rounded: 0.2 + 0.2 is a hair's breadth from 0.4, and a row may hang on it.
     held_out = round(shares.validation + shares.test, 12)
     places = np.arange(len(rows))
@@ -132,7 +131,7 @@ def _drawn(
     return rows[train], rows[validation], rows[test]
 
 
-def parts_by_word(table: Table, words: pl.Series, rows: Rows) -> Parts:
+def parts_by_word(table: Table, words: pl.Series, rows: RowNumbers) -> Parts:
     """The parts that a column of the words train, validation and test names.
 
     Raises:

@@ -14,7 +14,7 @@ from lockstep_train.fit.optimiser.flat import Flat
 from lockstep_train.fit.optimiser.gradients import bound_gradients, bound_together
 
 
-class _Group(NamedTuple):
+class _ParameterGroup(NamedTuple):
     """What the kernel needs of a parameter group, and one count of steps for all of it."""
 
     settings: Mapping[str, Any]
@@ -58,7 +58,7 @@ class LeanAdam(TorchAdam):
 
     _is_laid_out: bool
     _flat: Flat | None
-    _groups: list[_Group]
+    _groups: list[_ParameterGroup]
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, as torch does; and let the parameters lie together from now on."""
@@ -136,7 +136,7 @@ class LeanAdam(TorchAdam):
             state.setdefault("step", torch.zeros(()))
             state["exp_avg"], state["exp_avg_sq"] = mean, square
         self._groups = [
-            _Group(
+            _ParameterGroup(
                 group,
                 flat.values[part],
                 flat.gradients[part],

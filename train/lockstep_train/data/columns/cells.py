@@ -1,4 +1,4 @@
-"""Words in cells: which of them mean that a value is missing, and which are numbers."""
+"""Cells: which words mean that a value is missing, and which spell numbers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def without_missing(values: pl.Series, missing: Sequence[str]) -> pl.Series:
     return words.to_frame().select(pl.when(~marked).then(pl.first())).to_series()
 
 
-def numbers(table: Table, words: pl.Series, *, declared: bool = False) -> pl.Series | None:
+def read_numbers(table: Table, words: pl.Series, *, declared: bool = False) -> pl.Series | None:
     """The numbers that words spell; None where a row that is not tested spells another thing.
 
     Args:
@@ -67,7 +67,7 @@ def numbers(table: Table, words: pl.Series, *, declared: bool = False) -> pl.Ser
     return whole if whole.null_count() == words.null_count() else read
 
 
-def whole_numbers(values: pl.Series) -> pl.Series | None:
+def as_integers(values: pl.Series) -> pl.Series | None:
     """Numbers as integers, where each of them is a whole one that float64 holds; else None."""
     if values.dtype.is_integer():
         return values

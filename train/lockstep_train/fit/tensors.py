@@ -29,7 +29,7 @@ _ROWS = 8192
 
 
 @dataclass(frozen=True)
-class Rows:
+class SplitTensors:
     """The rows of a split as contiguous tensors.
 
     Attributes:
@@ -114,13 +114,13 @@ class Rows:
         return replace(self, features=made, prepared=True)
 
 
-def curve_rows(rows: int) -> int:
+def curve_sample_size(rows: int) -> int:
     """Rows of a training split, at most, that a point of the training curve is measured on."""
     return max(FEWEST_CURVE_ROWS, min(int(CURVE_SHARE * rows), MOST_CURVE_ROWS))
 
 
 @dataclass(frozen=True)
-class Parts:
+class FitTensors:
     """What a fit looks at.
 
     Attributes:
@@ -129,9 +129,9 @@ class Parts:
         validation: what stopping and choosing look at.
     """
 
-    train: Rows
-    sample: Rows
-    validation: Rows
+    train: SplitTensors
+    sample: SplitTensors
+    validation: SplitTensors
 
     @classmethod
     def of(
@@ -150,15 +150,17 @@ class Parts:
             InvalidSetting: weights that the target or the rows do not allow.
         """
         classes = class_weights(dataset, training)
-        train = Rows.of(dataset.train, network, classes)
-        validation = Rows.of(dataset.validation, network, classes)
+        train = SplitTensors.of(dataset.train, network, classes)
+        validation = SplitTensors.of(dataset.validation, network, classes)
         if _can_be_prepared(network, train, validation):
             train, validation = train.prepare(network), validation.prepare(network)
         train, validation = train.to(device), validation.to(device)
-        return cls(train, train.sample(curve_rows(len(train)), seed=training.seed), validation)
+        return cls(
+            train, train.sample(curve_sample_size(len(train)), seed=training.seed), validation
+        )
 
 
-def _can_be_prepared(network: Network, *parts: Rows) -> bool:
+def _can_be_prepared(network: Network, *parts: SplitTensors) -> bool:
     width, n_features = network.preprocessing.width, parts[0].features.shape[1]
     floats = width * sum(map(len, parts))
     return (

@@ -10,7 +10,7 @@ from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.data.sources.built_in import built_in
 from lockstep_train.evaluate.evaluate import loss_and_score, outputs
 from lockstep_train.fit.fit import fit
-from lockstep_train.fit.rows import Parts, Rows
+from lockstep_train.fit.tensors import FitTensors, SplitTensors
 from lockstep_train.network.digest import state_digest
 from lockstep_train.network.network import Network
 from mixed import mixed_dataset
@@ -34,7 +34,7 @@ def configured(preprocessing=None, network=None, **training):
 def parts_of(configuration, dataset):
     with torch.random.fork_rng(devices=[]):
         network = Network.of(configuration, dataset)
-    return network, Parts.of(dataset, network, configuration.training, torch.device("cpu"))
+    return network, FitTensors.of(dataset, network, configuration.training, torch.device("cpu"))
 
 
 FIXED = {
@@ -83,7 +83,7 @@ def test_everything_else_is_preprocessed_in_each_step(name, wine):
 
 
 def test_rows_for_which_there_is_no_memory_are_preprocessed_in_each_step(wine, monkeypatch):
-    monkeypatch.setattr("lockstep_train.fit.rows.MOST_PREPARED_BYTES", 1000)
+    monkeypatch.setattr("lockstep_train.fit.tensors.MOST_PREPARED_BYTES", 1000)
     _, parts = parts_of(configured(), wine)
     assert not parts.train.prepared
 
@@ -97,7 +97,7 @@ def assert_same(one, other):
 @pytest.mark.parametrize("name", ["standard", "quantile"])
 def test_preprocessing_once_changes_no_bit_of_a_fit(name, wine, monkeypatch):
     once = fit(configured(FIXED[name]), wine)
-    monkeypatch.setattr("lockstep_train.fit.rows.MOST_PREPARED_BYTES", 0)
+    monkeypatch.setattr("lockstep_train.fit.tensors.MOST_PREPARED_BYTES", 0)
     assert_same(fit(configured(FIXED[name]), wine), once)
 
 
@@ -118,7 +118,9 @@ def test_how_many_batches_are_taken_at_once_changes_no_bit_of_a_fit(weighted, wi
 )
 def test_parts_of_rows_follow_one_another(sizes, weighted, prepared):
     numbers = torch.arange(sum(sizes))
-    rows = Rows(numbers[:, None].float(), numbers, numbers.double() if weighted else None, prepared)
+    rows = SplitTensors(
+        numbers[:, None].float(), numbers, numbers.double() if weighted else None, prepared
+    )
     parts = list(rows.split(sizes))
     assert [len(part) for part in parts] == sizes
     assert all(part.prepared is prepared for part in parts)
@@ -129,7 +131,7 @@ def test_parts_of_rows_follow_one_another(sizes, weighted, prepared):
 
 def test_a_point_of_the_curves_is_the_same_of_prepared_rows(wine):
     network, parts = parts_of(configured(), wine)
-    raw = Rows.of(wine.validation, network)
+    raw = SplitTensors.of(wine.validation, network)
     measured = loss_and_score(network, raw.features, raw.targets)
     prepared = parts.validation
     again = loss_and_score(network, prepared.features, prepared.targets, prepared=True)
