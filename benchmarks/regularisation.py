@@ -14,7 +14,6 @@ import datetime as dt
 import os
 import platform
 import statistics
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from lockstep_train.data.sources.built_in import BUILT_IN, built_in
 from lockstep_train.evaluate.evaluate import evaluate
 from lockstep_train.fit.curves import Epoch
 from lockstep_train.fit.fit import fit
+from lockstep_train.report.markdown import markdown_table
 
 Change = dict[str, dict[str, Any]]
 
@@ -72,8 +72,8 @@ def measure(source: str, seed: int, epochs: int | None, changes: tuple[Change, .
     )
 
 
-def table(runs: dict[str, list[Run]]) -> Iterator[str]:
-    """The runs as the lines of a Markdown table; the first arm is what the others are held to."""
+def table_of_runs(runs: dict[str, list[Run]]) -> str:
+    """The runs as a Markdown table; the first arm is what the others are held to."""
     reference = next(iter(runs.values()))
     score, loss = [
         name for name in ("accuracy", "rmse", "log_loss", "mae") if name in reference[0].test
@@ -88,8 +88,7 @@ def table(runs: dict[str, list[Run]]) -> Iterator[str]:
         "validation loss at the end",
         "gap at the end",
     ]
-    yield f"| {' | '.join(heads)} |"
-    yield "|---" * len(heads) + "|"
+    rows = []
     for arm, measured in runs.items():
         differences = [
             run.test[score] - other.test[score]
@@ -105,7 +104,8 @@ def table(runs: dict[str, list[Run]]) -> Iterator[str]:
             spread([run.last.validation_loss for run in measured]),
             spread([run.last.gap for run in measured]),
         ]
-        yield f"| {' | '.join(cells)} |"
+        rows.append(cells)
+    return markdown_table(heads, rows)
 
 
 def spread(values: list[float], sign: str = "") -> str:
@@ -148,7 +148,7 @@ def report(source: str, runs: dict[str, list[Run]]) -> str:
         f"{seeds[-1]} (each with its own split), mean ± standard deviation, "
         f"{statistics.fmean(run.seconds for run in every):.1f} s a run. {machine()}."
     )
-    return "\n".join([*table(runs), "", caption, ""])
+    return "\n".join([table_of_runs(runs), "", caption, ""])
 
 
 def main() -> None:

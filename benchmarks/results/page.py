@@ -11,8 +11,8 @@ from benchmarks.results.bounds import Spread, Verdict, label, main_figure, sprea
 from benchmarks.results.runs import PACKAGES, Group, Run
 from benchmarks.results.served import LOCKSTEP
 from benchmarks.results.sources import Source
-from benchmarks.serving.page import table
 from lockstep.proof.certificate import this_machine
+from lockstep_train.report.markdown import markdown_table
 
 CLASSIFICATION = ("accuracy", "roc_auc", "log_loss", "ece")
 REGRESSION = ("rmse", "mae", "r2")
@@ -67,7 +67,7 @@ def page(measured: Sequence[Results], absent: Sequence[str]) -> str:
     found = [verdict.cells() for results in measured for verdict in results.verdicts]
     parts = [_heading(measured), *absent]
     if found:
-        parts.append(table(["data", "figure", LOCKSTEP, "bound", ""], found))
+        parts.append(markdown_table(["data", "figure", LOCKSTEP, "bound", ""], found))
     parts += _differences(measured)
     parts += _precision(measured)
     for results in measured:
@@ -136,7 +136,7 @@ def _precision(measured: Sequence[Results]) -> list[str]:
             rows.append([name, label(figure), *cells])
     head = ["data", "figure", "largest difference, same seed", "deviation between seeds", "≤ 1/10"]
     sentence = "Exact precision, which is served, against the float32 network that was fitted:"
-    return [sentence, table(head, rows)] if rows else []
+    return [sentence, markdown_table(head, rows)] if rows else []
 
 
 def _models(results: Results) -> str:
@@ -155,7 +155,7 @@ def _models(results: Results) -> str:
         ]
         for name, runs in models.items()
     ]
-    return table(head, rows)
+    return markdown_table(head, rows)
 
 
 def _seconds(runs: Sequence[Run]) -> str:
@@ -202,7 +202,7 @@ def _ablation(results: Results) -> str:
         "without",
         *(cell for name in figures for cell in (label(name), "difference, same seed")),
     ]
-    return table(head, rows)
+    return markdown_table(head, rows)
 
 
 def _apart(runs: Sequence[Run], whole: Mapping[int, Mapping[str, float]], figure: str) -> str:

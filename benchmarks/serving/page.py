@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +13,7 @@ from benchmarks.serving.measure import MOST_CONNECTIONS, STEADY_CONNECTIONS, Pla
 from benchmarks.serving.ratios import Ratio
 from benchmarks.serving.servers import CASES, LOCKSTEP, Case
 from lockstep.proof.certificate import this_machine
+from lockstep_train.report.markdown import markdown_table
 
 BEGIN = "<!-- benchmark: written by make bench -->"
 END = "<!-- benchmark: end -->"
@@ -39,7 +40,7 @@ def table_of_servers(results: Results) -> str:
     cases = [case for case in CASES if results.median(LOCKSTEP.name, case)]
     head = ["server", *(f"{case}: requests/s · p50 · p99" for case in cases)]
     rows = [[name, *(_cell(results, name, case) for case in cases)] for name in results.names()]
-    return table(head, rows)
+    return markdown_table(head, rows)
 
 
 def _cell(results: Results, name: str, case: Case) -> str:
@@ -52,13 +53,7 @@ def _cell(results: Results, name: str, case: Case) -> str:
 
 def table_of_ratios(ratios: Iterable[Ratio]) -> str:
     """Each ratio with its bound."""
-    return table(["ratio", "measured", "bound", ""], [ratio.cells() for ratio in ratios])
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table(["ratio", "measured", "bound", ""], [ratio.cells() for ratio in ratios])
 
 
 def write_between_markers(path: Path, text: str, *, begin: str = BEGIN) -> None:

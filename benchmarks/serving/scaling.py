@@ -17,9 +17,10 @@ from benchmarks.process import ROOT
 from benchmarks.serving.bulk import body_of
 from benchmarks.serving.load import press, require_tools
 from benchmarks.serving.networks import IMAGE, TABULAR, Shape, make
-from benchmarks.serving.page import table, write_between_markers
+from benchmarks.serving.page import write_between_markers
 from benchmarks.serving.servers import LOCKSTEP, MODELS, Case
 from lockstep.proof.certificate import this_machine
+from lockstep_train.report.markdown import markdown_table
 
 PAGE = ROOT / "docs" / "workers.md"
 LARGE = Shape("large", 784, (4096, 2048), 10)
@@ -48,7 +49,7 @@ def main() -> None:
         f"a second, binary requests, medians of {ROUNDS} rounds of {SECONDS} s, load on the same "
         f"cores."
     )
-    text = f"{heading}\n\n{table(head, lines)}"
+    text = f"{heading}\n\n{markdown_table(head, lines)}"
     print(f"\n{text}")
     write_between_markers(PAGE, text)
 

@@ -20,13 +20,14 @@ from benchmarks.process import ROOT
 from benchmarks.serving.load import press, require_tools
 from benchmarks.serving.measure import answer_sizes
 from benchmarks.serving.networks import make
-from benchmarks.serving.page import table, write_between_markers
+from benchmarks.serving.page import write_between_markers
 from benchmarks.serving.servers import BODIES, CASES, ECHO, LOCKSTEP, MODELS, Case, Server
 from lockstep import Settings, create_app
 from lockstep.engine.engine import Outputs
 from lockstep.proof.certificate import this_machine
 from lockstep_service.connection.exchange import Exchange
 from lockstep_service.view.log import configure_logging
+from lockstep_train.report.markdown import markdown_table
 
 PAGE = ROOT / "docs" / "stages.md"
 TOGETHER = 32  # requests of one turn: about what 64 connections bring
@@ -72,7 +73,7 @@ def main() -> None:
         f"processor time for one request of one row, {TOGETHER} of them in a turn of the event "
         f"loop."
     )
-    text = f"{heading}\n\n{table(['stage', *map(str, CASES)], rows)}"
+    text = f"{heading}\n\n{markdown_table(['stage', *map(str, CASES)], rows)}"
     print(text)
     write_between_markers(PAGE, text)
 

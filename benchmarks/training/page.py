@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -19,6 +19,7 @@ from benchmarks.training.measure import (
     WITH_TORCH,
 )
 from lockstep.proof.certificate import this_machine
+from lockstep_train.report.markdown import markdown_table
 
 Results = Mapping[Case, Mapping[str, Figures]]
 
@@ -56,7 +57,10 @@ def page(results: Results, threads: int) -> str:
     found = ratios(results)
     missed = [" ".join(ratio.cells()[:3]) for ratio in found if not ratio.is_met]
     verdict = f"Missed: {'; '.join(missed)}." if missed else "Every bound is met."
-    tables = (_times(results), _table(["ratio", "measured", "bound", ""], map(Ratio.cells, found)))
+    tables = (
+        _times(results),
+        markdown_table(["ratio", "measured", "bound", ""], map(Ratio.cells, found)),
+    )
     return "\n\n".join((_heading(results, threads), *tables, verdict)) + "\n"
 
 
@@ -74,13 +78,8 @@ def _heading(results: Results, threads: int) -> str:
 def _times(results: Results) -> str:
     names = next(iter(results.values()))
     rows = [[name, *(_cell(figures[name]) for figures in results.values())] for name in names]
-    return _table(["ms an epoch · CPU ms", *map(str, results)], rows)
+    return markdown_table(["ms an epoch · CPU ms", *map(str, results)], rows)
 
 
 def _cell(figures: Figures) -> str:
     return f"{figures.wall_s * 1000:.1f} · {figures.cpu_s * 1000:.1f}"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -13,6 +13,7 @@ from lockstep_train.data.dataset import Dataset
 from lockstep_train.data.sources.load import load
 from lockstep_train.defaults import settle_defaults
 from lockstep_train.evaluate.evaluate import baseline
+from lockstep_train.evaluate.metrics import Metrics
 from lockstep_train.folds.cross_validation import (
     CrossValidation,
     cross_validate,
@@ -22,7 +23,7 @@ from lockstep_train.folds.cross_validation import (
 from lockstep_train.job import Job
 from lockstep_train.pipeline import CHECKPOINTS, Trained, measured, train
 from lockstep_train.progress import follow
-from lockstep_train.report import curve_columns, curve_rows, describe
+from lockstep_train.report.curves import curve_columns, curve_rows, describe_curves
 
 FOLDS = Path(".lockstep/folds")
 
@@ -74,7 +75,7 @@ def _cross_validated(
         on_fold=lambda fold: say(
             console,
             f"fold {fold.fold.number} of {count}: best epoch {fold.fit.best_epoch}, "
-            f"{_figures(fold.metrics.as_dict())}",
+            f"{_metrics_text(fold.metrics)}",
         ),
     )
     _tell_folds(console, validation, FOLDS / f"{job.name}.csv")
@@ -83,18 +84,15 @@ def _cross_validated(
 
 def _tell_fit(console: Console, trained: Trained) -> None:
     console.print(plain_table(curve_columns(trained.fit), curve_rows(trained.fit)))
-    say(console, describe(trained.fit))
+    say(console, describe_curves(trained.fit))
 
 
 def _tell_metrics(console: Console, trained: Trained) -> None:
     if trained.calibration is not None:
         say(console, trained.calibration.note)
-    rows = trained.metrics.rows
-    say(
-        console,
-        f"On the {rows:,} rows of the held-out test split: {_figures(trained.metrics.as_dict())}.",
-    )
-    say(console, f"The trivial answer there: {_figures(baseline(trained.dataset).as_dict())}.")
+    rows, metrics = trained.metrics.rows, _metrics_text(trained.metrics)
+    say(console, f"On the {rows:,} rows of the held-out test split: {metrics}.")
+    say(console, f"The trivial answer there: {_metrics_text(baseline(trained.dataset))}.")
 
 
 def _tell_folds(console: Console, validation: CrossValidation, path: Path) -> None:
@@ -105,5 +103,6 @@ def _tell_folds(console: Console, validation: CrossValidation, path: Path) -> No
     say(console, f"The answers of the networks that never saw the row: {path}")
 
 
-def _figures(figures: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.4g}" for name, value in figures.items() if name != "rows")
+def _metrics_text(metrics: Metrics) -> str:
+    figures = metrics.as_dict().items()
+    return ", ".join(f"{name} {value:.4g}" for name, value in figures if name != "rows")

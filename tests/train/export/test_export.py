@@ -21,7 +21,7 @@ from lockstep_train.data.sources.built_in import built_in
 from lockstep_train.evaluate.evaluate import baseline, evaluate, temperature_of
 from lockstep_train.export import export as exporting
 from lockstep_train.export.export import NetworkChanged, export
-from lockstep_train.export.facts import describe
+from lockstep_train.export.manifest import manifest_of
 from lockstep_train.export.onnx_file import to_onnx
 from lockstep_train.fit.fit import fit
 from lockstep_train.network.digest import state_digest
@@ -147,7 +147,7 @@ def test_the_golden_reference_is_what_the_eager_network_answers(wine, sealed):
 
 def test_the_manifest_describes_the_training_split_and_the_held_out_figures(wine):
     fitted, dataset, metrics, _ = wine
-    manifest = describe(fitted, dataset, metrics, "wine")
+    manifest = manifest_of(fitted, dataset, metrics, "wine")
     column = manifest.columns[0]
     assert column.name == dataset.column_names[0]
     assert column.statistics.mean == pytest.approx(float(dataset.train.features[:, 0].mean()))

@@ -15,8 +15,8 @@ from lockstep_train.evaluate.metrics import reliability
 from lockstep_train.export.export import PAGE
 from lockstep_train.fit.curves import Epoch
 from lockstep_train.fit.fit import fit
-from lockstep_train.report import curve_columns, curve_rows, describe
 from lockstep_train.report.confusion import MOST_TABULATED, Confusion
+from lockstep_train.report.curves import curve_columns, curve_rows, describe_curves
 from lockstep_train.report.page import write_page
 from lockstep_train.report.plots import (
     confusion_svg,
@@ -25,7 +25,7 @@ from lockstep_train.report.plots import (
     reliability_svg,
     residuals_svg,
 )
-from lockstep_train.report.tables import line
+from lockstep_train.report.tables import one_line
 
 EMPTY = {"meta", "link", "br", "img", "input", "hr"}
 
@@ -106,7 +106,7 @@ def test_a_single_epoch_and_losses_of_zero_can_be_drawn(fitted, draw):
 
 
 def test_the_description_states_where_the_curves_part_and_the_gap(fitted):
-    said = describe(with_history(fitted, 9, parting_epoch=4))
+    said = describe_curves(with_history(fitted, 9, parting_epoch=4))
     assert "The curves part at epoch 4" in said
     assert "training loss still fell from 0.2500 to 0.1111" in said
     assert "What is learned after that epoch is over-fitting." in said
@@ -125,7 +125,7 @@ def test_the_description_states_where_the_curves_part_and_the_gap(fitted):
     ],
 )
 def test_the_description_states_how_the_training_ended(fitted, changes, sentence):
-    assert sentence in describe(with_history(fitted, 9, **changes))
+    assert sentence in describe_curves(with_history(fitted, 9, **changes))
 
 
 @pytest.mark.parametrize("epochs", [4, 5, 12, 13, 60, 400])
@@ -263,4 +263,4 @@ def test_a_class_that_does_not_occur_has_no_recall_and_breaks_nothing():
     [("a\nb", "a b"), ("a\u2028\x00\u202eb", "a b"), ("x" * 50, "x" * 9 + "…"), (7, "7")],
 )
 def test_text_is_shown_on_one_line_without_control_characters(text, shown):
-    assert line(text, 10) == shown
+    assert one_line(text, 10) == shown

@@ -11,10 +11,10 @@ from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.data.dataset import Dataset, Split
 from lockstep_train.tune.dimension import Choice, Ladder, Range
 from lockstep_train.tune.found import (
-    describe,
+    describe_study,
     influence_rows,
-    markdown,
     settings_document,
+    study_markdown,
     trial_columns,
     trial_rows,
     write_settings,
@@ -294,11 +294,11 @@ def test_the_settings_that_are_found_read_back_to_the_same_configuration(tuning,
 
 
 def test_tables_and_sentences_say_what_was_found(tuning):
-    assert f"trial {tuning.best.number}" in describe(tuning) or tuning.best.given
+    assert f"trial {tuning.best.number}" in describe_study(tuning) or tuning.best.given
     assert len(trial_rows(tuning, most=3)) in {3, 4}
     assert len(trial_columns(tuning)) == len(trial_rows(tuning)[0])
     assert any("as given" in row[0] for row in trial_rows(tuning, most=1))
-    assert "| setting | share | direction |" in markdown(tuning)
+    assert "| setting | share | direction |" in study_markdown(tuning)
     assert settings_document(tuning).startswith("# Trial")
 
 

@@ -23,13 +23,13 @@ from lockstep_train.data.dataset import Dataset
 from lockstep_train.evaluate.calibrate import Calibration
 from lockstep_train.evaluate.metrics import Metrics
 from lockstep_train.exact.form import ExactForm, Inexact, exact_form
-from lockstep_train.export.card import write_card
-from lockstep_train.export.facts import describe, output_of
+from lockstep_train.export.manifest import manifest_of, output_of
 from lockstep_train.export.onnx_file import to_onnx
 from lockstep_train.export.parity import Predict, measure_parity, nonsense
 from lockstep_train.fit.fit import Fit
 from lockstep_train.network.digest import state_digest
 from lockstep_train.network.network import Answering, Network
+from lockstep_train.report.card import write_card
 from lockstep_train.report.page import write_page
 from lockstep_train.report.plots import draw_curves
 
@@ -97,7 +97,7 @@ def export(
     parity = measure_parity(eager, files, output, dataset.task, _tried(dataset), precision)
     return seal(
         models,
-        describe(fit, dataset, metrics, name, calibration=calibration, parity=parity, form=form),
+        manifest_of(fit, dataset, metrics, name, calibration=calibration, parity=parity, form=form),
         files,
         Golden(features, {output.name: eager(features)}),
         papers=lambda numbered, certificate: {

@@ -12,7 +12,7 @@ from torch import nn
 
 from lockstep.artifact.columns import FeatureArray
 from lockstep.artifact.sources import onnx_without_sources
-from lockstep_train.export.facts import INPUT
+from lockstep_train.export.manifest import INPUT
 
 OPSET = 18
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
-from lockstep_train.report.tables import SHOWN_LETTERS, ReportTable, line
+from lockstep_train.report.tables import SHOWN_LETTERS, ReportTable, one_line
 
 MOST_TABULATED = 20
 """Classes up to which the confusion is a table of counts; beyond it is a map of colours."""
@@ -41,7 +41,7 @@ class Confusion:
             chosen: ``[n]``, indices of the answered ones.
         """
         counts = confusion_matrix(targets, chosen, labels=np.arange(len(classes)))
-        return cls(tuple(line(label, SHOWN_LETTERS) for label in classes), counts)
+        return cls(tuple(one_line(label, SHOWN_LETTERS) for label in classes), counts)
 
     @property
     def shares(self) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ CURVE_COLUMNS = (
 )
 
 
-def describe(fit: Fit) -> str:
+def describe_curves(fit: Fit) -> str:
     """What was seen, in two or three sentences: where the curves part, and the gap at the best."""
     best, last = fit.best, fit.history[-1]
     figures = (

@@ -24,7 +24,7 @@ _NOT_FOR_A_PAGE = re.compile(
 
 
 @contextmanager
-def style(salt: str = "") -> Iterator[None]:
+def plot_style(salt: str = "") -> Iterator[None]:
     """The look of every plot; the salt keeps the names within one plot apart from another's."""
     settings: Any = {
         "font.size": 9,
@@ -65,7 +65,7 @@ def as_svg(figure: Figure) -> str:
     return _NOT_FOR_A_PAGE.sub("", drawn).strip()
 
 
-def grid(axes: Axes) -> None:
+def draw_grid(axes: Axes) -> None:
     """Lines to read values by, behind what is drawn."""
     axes.grid(visible=True, color=QUIET, alpha=0.3, linewidth=0.6)
     axes.set_axisbelow(True)

@@ -14,9 +14,23 @@ from lockstep_train.data.dataset import Dataset
 from lockstep_train.evaluate.evaluate import log_probabilities, predictions, temperature_of
 from lockstep_train.evaluate.metrics import Reliability, reliability
 from lockstep_train.fit.fit import Fit
-from lockstep_train.report import curves, plots, tables
 from lockstep_train.report.confusion import Confusion
-from lockstep_train.report.tables import ReportTable
+from lockstep_train.report.curves import curve_columns, curve_rows, describe_curves
+from lockstep_train.report.plots import confusion_svg, curves_svg, reliability_svg, residuals_svg
+from lockstep_train.report.tables import (
+    ReportTable,
+    calibration_table,
+    columns_table,
+    configuration_table,
+    data_notes,
+    machine_sentence,
+    metrics_table,
+    precision_sentence,
+    proof_table,
+    purpose_sentence,
+    shown_labels,
+    source_and_split,
+)
 
 SHOWN_COLUMNS = 200
 
@@ -38,38 +52,38 @@ def write_page(manifest: Manifest, certificate: Certificate, fit: Fit, dataset: 
         fit: the network as it is exported, and its curves.
         dataset: its test split is answered for the plots.
     """
-    shown, more = tables.labels(manifest)
-    source, parts = tables.source_and_parts(manifest)
+    shown, more = shown_labels(manifest)
+    source, parts = source_and_split(manifest)
     settings = (manifest.training or {}).get("configuration", {})
     return _TEMPLATES.get_template("page.html").render(
         manifest=manifest,
-        what=f"{tables.what_it_does(manifest)} {tables.arithmetic(manifest)}",
+        what=f"{purpose_sentence(manifest)} {precision_sentence(manifest)}",
         labels=shown,
         more_labels=more,
         source=source,
         parts=parts,
-        notes=tables.notes(manifest),
-        figures=tables.figures(manifest),
-        seen=curves.describe(fit),
-        curves=Markup(plots.curves_svg(fit)),  # noqa: S704 - drawn here, from numbers alone
+        notes=data_notes(manifest),
+        figures=metrics_table(manifest),
+        seen=describe_curves(fit),
+        curves=Markup(curves_svg(fit)),  # noqa: S704 - drawn here, from numbers alone
         epochs=ReportTable(
             "The training curves in figures",
-            curves.curve_columns(fit),
-            tuple(curves.curve_rows(fit)),
+            curve_columns(fit),
+            tuple(curve_rows(fit)),
         ),
-        calibration=tables.calibration(manifest),
-        columns=tables.columns(manifest, SHOWN_COLUMNS),
+        calibration=calibration_table(manifest),
+        columns=columns_table(manifest, SHOWN_COLUMNS),
         more_columns=max(len(manifest.columns) - SHOWN_COLUMNS, 0),
-        configuration=tables.configuration(settings),
-        proved_on=tables.proved_on(certificate),
-        proved=tables.proved(manifest, certificate),
+        configuration=configuration_table(settings),
+        proved_on=machine_sentence(certificate),
+        proved=proof_table(manifest, certificate),
         **(_regression if dataset.classes is None else _classification)(fit, dataset),
     )
 
 
 def _regression(fit: Fit, dataset: Dataset) -> dict[str, Any]:
     predicted = predictions(fit.network, dataset.test)
-    drawn = plots.residuals_svg(predicted, dataset.test.targets.astype(np.float64))
+    drawn = residuals_svg(predicted, dataset.test.targets.astype(np.float64))
     return {"residuals": Markup(drawn)}  # noqa: S704 - drawn here, from numbers alone
 
 
@@ -85,12 +99,10 @@ def _classification(fit: Fit, dataset: Dataset) -> dict[str, Any]:
     confusion = Confusion.of(dataset.classes or (), test.targets, probabilities.argmax(axis=1))
     classes, more = confusion.of_classes()
     return {
-        "reliability": Markup(plots.reliability_svg(answered)),  # noqa: S704 - from numbers alone
+        "reliability": Markup(reliability_svg(answered)),  # noqa: S704 - from numbers alone
         "reliabilities": _reliabilities(answered),
         "confusion": confusion,
-        "confusion_map": None
-        if confusion.tabulated
-        else Markup(plots.confusion_svg(confusion.shares)),  # noqa: S704 - from numbers alone
+        "confusion_map": None if confusion.tabulated else Markup(confusion_svg(confusion.shares)),  # noqa: S704 - from numbers alone
         "confusions": confusion.most_frequent(),
         "classes": classes,
         "more_classes": more,

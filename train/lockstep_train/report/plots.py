@@ -23,9 +23,9 @@ from lockstep_train.report.drawing import (
     QUIET,
     VERMILION,
     as_svg,
-    grid,
+    draw_grid,
     new_figure,
-    style,
+    plot_style,
 )
 
 SHOWN_POINTS = 20_000
@@ -38,14 +38,14 @@ def draw_curves(fit: Fit) -> bytes:
     The best epoch is marked by a line and a point, the epochs after the curves part by a shade.
     """
     buffer = io.BytesIO()
-    with style():
+    with plot_style():
         _curves(fit).savefig(buffer, format="png", dpi=150, metadata={"Software": None})
     return buffer.getvalue()
 
 
 def curves_svg(fit: Fit) -> str:
     """The same as an SVG element for a page, in the page's own text colour."""
-    with style("curves"):
+    with plot_style("curves"):
         return as_svg(_curves(fit))
 
 
@@ -55,7 +55,7 @@ def reliability_svg(curves: Mapping[str, Reliability]) -> str:
     Args:
         curves: one or two, by what the legend calls them; the last is drawn in front.
     """
-    with style("reliability"):
+    with plot_style("reliability"):
         figure = new_figure(5.2, 5.2)
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
         above.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle="--")
@@ -78,7 +78,7 @@ def reliability_svg(curves: Mapping[str, Reliability]) -> str:
         below.set(xlabel="probability of the most probable class", ylabel="share of rows")
         figure.legend(loc="outside upper center", frameon=False)
         for axes in (above, below):
-            grid(axes)
+            draw_grid(axes)
         return as_svg(figure)
 
 
@@ -89,7 +89,7 @@ def residuals_svg(predicted: NDArray[np.float64], targets: NDArray[Any]) -> str:
         predicted: ``[n]``, in the target's own unit.
         targets: ``[n]``; of more than 20,000 rows some are drawn, evenly spread.
     """
-    with style("residuals"):
+    with plot_style("residuals"):
         figure = new_figure(8.0, 3.8)
         left, right = figure.subplots(1, 2)
         step = -(-len(targets) // SHOWN_POINTS)
@@ -118,7 +118,7 @@ def residuals_svg(predicted: NDArray[np.float64], targets: NDArray[Any]) -> str:
         right.axvline(0, color=QUIET, linewidth=1, linestyle="--")
         right.set(xlabel="prediction less true value", ylabel="rows")
         for axes in (left, right):
-            grid(axes)
+            draw_grid(axes)
         return as_svg(figure)
 
 
@@ -141,7 +141,7 @@ def confusion_svg(shares: NDArray[np.float64]) -> str:
         shares: ``[n_classes, n_classes]``, of each true class's rows (a row of the map) that were
             answered as each class.
     """
-    with style("confusion"):
+    with plot_style("confusion"):
         figure = new_figure(6.4, 5.4)
         axes = figure.subplots()
         paper_to_blue = LinearSegmentedColormap.from_list("paper to blue", ["#ffffff", BLUE])
@@ -215,4 +215,4 @@ def _draw(axes: Axes, fit: Fit, label: str, figure: str) -> None:
         )
     axes.set(xlabel="epoch", ylabel=label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    grid(axes)
+    draw_grid(axes)

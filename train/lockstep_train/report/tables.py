@@ -61,53 +61,53 @@ class ReportTable:
     code: frozenset[int] = frozenset()
 
 
-def line(text: object, letters: int | None = None) -> str:
+def one_line(text: object, letters: int | None = None) -> str:
     """Text as one line without control characters, cut where it is longer than allowed."""
     words = "".join(c if c.isprintable() else " " for c in str(text)).split()
     whole = " ".join(words)
     return whole if letters is None or len(whole) <= letters else f"{whole[: letters - 1]}…"
 
 
-def what_it_does(manifest: Manifest) -> str:
+def purpose_sentence(manifest: Manifest) -> str:
     """What the network answers, and from what; without the labels."""
     columns = f"from {len(manifest.columns)} columns"
     if manifest.classes is None:
-        return f"Predicts the number {line(manifest.target)} {columns}."
+        return f"Predicts the number {one_line(manifest.target)} {columns}."
     return (
         f"Answers with the probability of each of {len(manifest.classes)} classes of "
-        f"{line(manifest.target)}, {columns}."
+        f"{one_line(manifest.target)}, {columns}."
     )
 
 
-def arithmetic(manifest: Manifest) -> str:
+def precision_sentence(manifest: Manifest) -> str:
     """The precision, and why it is not the exact one where that was refused."""
     if manifest.precision == "exact":
         return "Computes in exact precision: the same bits on every processor."
     why = (manifest.training or {}).get("inexact")
-    return f"Computes in float32. {line(why)}" if why else "Computes in float32."
+    return f"Computes in float32. {one_line(why)}" if why else "Computes in float32."
 
 
-def labels(manifest: Manifest) -> tuple[tuple[str, ...], int]:
+def shown_labels(manifest: Manifest) -> tuple[tuple[str, ...], int]:
     """The first class labels, and how many more there are."""
     every = manifest.classes or ()
-    shown = tuple(line(label, SHOWN_LETTERS) for label in every[:SHOWN_LABELS])
+    shown = tuple(one_line(label, SHOWN_LETTERS) for label in every[:SHOWN_LABELS])
     return shown, len(every) - len(shown)
 
 
-def source_and_parts(manifest: Manifest) -> tuple[str, str]:
+def source_and_split(manifest: Manifest) -> tuple[str, str]:
     """The source's name, and how many of its rows went where."""
     facts = manifest.training or {}
     rows: Mapping[str, int] = facts.get("rows", {})
     parts = (f"{count} rows to {PURPOSES.get(part, part)}" for part, count in rows.items())
-    return line(facts.get("source")), ", ".join(parts)
+    return one_line(facts.get("source")), ", ".join(parts)
 
 
-def notes(manifest: Manifest) -> tuple[str, ...]:
+def data_notes(manifest: Manifest) -> tuple[str, ...]:
     """What a person should know about the data, in sentences."""
-    return tuple(map(line, (manifest.training or {}).get("notes", ())))
+    return tuple(map(one_line, (manifest.training or {}).get("notes", ())))
 
 
-def figures(manifest: Manifest) -> ReportTable:
+def metrics_table(manifest: Manifest) -> ReportTable:
     """The figures of the network beside those of the answer that looks at no column."""
     beside: Mapping[str, float] = (manifest.training or {}).get("baseline", {})
     trivial = "mean" if manifest.classes is None else "class shares"
@@ -134,12 +134,12 @@ def _meaning(name: str, manifest: Manifest) -> str:
     if name == "roc_auc":
         classes = manifest.classes or ()
         if len(classes) == 2:
-            return f"area under the ROC curve of the class {line(classes[1], SHOWN_LETTERS)}"
+            return f"area under the ROC curve of the class {one_line(classes[1], SHOWN_LETTERS)}"
         return "area under the ROC curve of each class against the rest, averaged"
-    return MEANINGS.get(name, "").replace("{target}", line(manifest.target))
+    return MEANINGS.get(name, "").replace("{target}", one_line(manifest.target))
 
 
-def calibration(manifest: Manifest) -> tuple[str, ReportTable] | None:
+def calibration_table(manifest: Manifest) -> tuple[str, ReportTable] | None:
     """What came of calibrating, and the figures before and after; None where nobody tried."""
     facts = (manifest.training or {}).get("calibration")
     if not facts:
@@ -158,10 +158,10 @@ def calibration(manifest: Manifest) -> tuple[str, ReportTable] | None:
         for when, temperature in temperatures.items()
     )
     heads = ("measured on", "temperature", *map(_named, measures))
-    return line(facts["note"]), ReportTable("Calibration", heads, rows)
+    return one_line(facts["note"]), ReportTable("Calibration", heads, rows)
 
 
-def columns(manifest: Manifest, most: int) -> ReportTable:
+def columns_table(manifest: Manifest, most: int) -> ReportTable:
     """The first columns: kind, and what the training split held."""
     return ReportTable(
         "Columns, as the training split held them",
@@ -172,12 +172,12 @@ def columns(manifest: Manifest, most: int) -> ReportTable:
 
 
 def _column(column: Column) -> tuple[str, ...]:
-    unit = f" ({line(column.unit, SHOWN_LETTERS)})" if column.unit else ""
+    unit = f" ({one_line(column.unit, SHOWN_LETTERS)})" if column.unit else ""
     missing = "allowed" if column.missing_allowed else "refused"
     unknown = ""
     if column.kind == "categorical":
         unknown = "has a code" if column.unknown_allowed else "refused"
-    return (line(column.name), f"{column.kind}{unit}", _values(column), missing, unknown)
+    return (one_line(column.name), f"{column.kind}{unit}", _values(column), missing, unknown)
 
 
 def _values(column: Column) -> str:
@@ -191,7 +191,7 @@ def _values(column: Column) -> str:
         )
     shares = sorted((column.frequencies or {}).items(), key=lambda item: (-item[1], item[0]))
     shown = ", ".join(
-        f"{line(word, SHOWN_LETTERS)} {100 * share:.1f} %"
+        f"{one_line(word, SHOWN_LETTERS)} {100 * share:.1f} %"
         for word, share in shares[:SHOWN_CATEGORIES]
     )
     if column.kind == "boolean":
@@ -202,7 +202,7 @@ def _values(column: Column) -> str:
     return f"{categories}: {shown}{more}" if shown else categories
 
 
-def configuration(settings: Mapping[str, Mapping[str, Any]]) -> ReportTable:
+def configuration_table(settings: Mapping[str, Mapping[str, Any]]) -> ReportTable:
     """Every setting of a training.
 
     Args:
@@ -212,7 +212,7 @@ def configuration(settings: Mapping[str, Mapping[str, Any]]) -> ReportTable:
         "Configuration",
         ("setting", "value"),
         tuple(
-            (f"{line(section)}.{line(name)}", _value(value))
+            (f"{one_line(section)}.{one_line(name)}", _value(value))
             for section, values in settings.items()
             for name, value in values.items()
         ),
@@ -224,11 +224,11 @@ def _value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
-        return ", ".join(f'"{line(item)}"' if item == "" else line(item) for item in value)
-    return "" if value is None else line(value)
+        return ", ".join(f'"{one_line(item)}"' if item == "" else one_line(item) for item in value)
+    return "" if value is None else one_line(value)
 
 
-def proved_on(certificate: Certificate) -> str:
+def machine_sentence(certificate: Certificate) -> str:
     """Where it was proved, and how to prove it again."""
     machine = certificate.machine
     libraries = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
@@ -238,7 +238,7 @@ def proved_on(certificate: Certificate) -> str:
     )
 
 
-def proved(manifest: Manifest, certificate: Certificate) -> ReportTable:
+def proof_table(manifest: Manifest, certificate: Certificate) -> ReportTable:
     """Every claim of the certificate, and the parity that was measured beyond the golden rows."""
     stated = [(row.claim, row.subject, row.measured, row.verdict) for row in claims(certificate)]
     beyond = (manifest.training or {}).get("parity", ())

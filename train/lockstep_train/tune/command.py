@@ -12,9 +12,9 @@ from lockstep_train.console import say, tell_data
 from lockstep_train.data.sources.load import load
 from lockstep_train.defaults import settle_defaults
 from lockstep_train.tune.found import (
-    describe,
+    describe_study,
     influence_rows,
-    markdown,
+    study_markdown,
     trial_columns,
     trial_rows,
     write_settings,
@@ -64,12 +64,12 @@ def tune_source(
     console.print(plain_table(trial_columns(found), trial_rows(found)))
     if found.influences:
         console.print(plain_table(("setting", "share", "direction"), influence_rows(found)))
-    say(console, describe(found))
+    say(console, describe_study(found))
     settings = output or Path(f"{plan.name}.toml")
     write_settings(found, settings)
     picture = settings.with_suffix(".png")
     picture.write_bytes(draw_study(found))
-    settings.with_suffix(".md").write_text(markdown(found), encoding="utf-8")
+    settings.with_suffix(".md").write_text(study_markdown(found), encoding="utf-8")
     say(
         console,
         f"Train with it: lockstep train {source} --config {settings} (what mattered: {picture})",

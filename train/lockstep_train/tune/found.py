@@ -13,6 +13,7 @@ from tomlkit.items import Table
 
 from lockstep.errors import InvalidSetting
 from lockstep_train.configuration.configuration import Configuration
+from lockstep_train.report.markdown import markdown_table
 from lockstep_train.tune.tuning import Attempt, Tuning
 
 SHOWN_TRIALS = 10
@@ -128,7 +129,7 @@ def influence_rows(tuning: Tuning) -> list[tuple[str, ...]]:
     ]
 
 
-def describe(tuning: Tuning) -> str:
+def describe_study(tuning: Tuning) -> str:
     """What the study holds, in two or three sentences."""
     pruned = sum(attempt.ending == "pruned" for attempt in tuning.attempts)
     diverged = sum("diverged" in attempt.sentence for attempt in tuning.attempts)
@@ -149,21 +150,16 @@ def describe(tuning: Tuning) -> str:
     return f"{counts} {result}"
 
 
-def markdown(tuning: Tuning) -> str:
+def study_markdown(tuning: Tuning) -> str:
     """The study as a Markdown text: what it holds, the best trials, what mattered."""
     parts = [
         f"# Study {tuning.name}",
-        describe(tuning),
-        _table(trial_columns(tuning), trial_rows(tuning)),
+        describe_study(tuning),
+        markdown_table(trial_columns(tuning), trial_rows(tuning)),
     ]
     if tuning.influences:
         parts += [
             "What mattered (PED-ANOVA), and in which direction:",
-            _table(("setting", "share", "direction"), influence_rows(tuning)),
+            markdown_table(("setting", "share", "direction"), influence_rows(tuning)),
         ]
     return "\n\n".join(parts) + "\n"
-
-
-def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [columns, ("---",) * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

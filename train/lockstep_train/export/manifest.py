@@ -1,4 +1,4 @@
-"""The facts of a training that travel in the manifest."""
+"""The manifest of a trained network, with the facts of its training."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def output_of(dataset: Dataset) -> TensorSpec:
     return TensorSpec(name="probabilities", datatype="FP32", shape=(-1, len(dataset.classes)))
 
 
-def describe(
+def manifest_of(
     fit: Fit,
     dataset: Dataset,
     metrics: Metrics,

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from lockstep.artifact.manifest import Manifest
 from lockstep.proof.certificate import Certificate
 from lockstep_train.fit.fit import Fit
-from lockstep_train.report import curves, tables
-from lockstep_train.report.tables import ReportTable, line
+from lockstep_train.report.curves import describe_curves
+from lockstep_train.report.markdown import code_span, plain_text, report_table
+from lockstep_train.report.tables import (
+    calibration_table,
+    columns_table,
+    configuration_table,
+    data_notes,
+    machine_sentence,
+    metrics_table,
+    precision_sentence,
+    proof_table,
+    purpose_sentence,
+    shown_labels,
+    source_and_split,
+)
 
 SHOWN_COLUMNS = 40
-
-_MARKUP = re.compile(r"[\\`*\[\]<>|&#~!$]|(?<!\w)_|_(?!\w)")
 
 
 def write_card(manifest: Manifest, certificate: Certificate, fit: Fit, picture: str) -> str:
@@ -30,7 +40,7 @@ def write_card(manifest: Manifest, certificate: Certificate, fit: Fit, picture: 
     sections = (
         _what(manifest),
         _data(manifest),
-        _figures(manifest),
+        _metrics(manifest),
         _calibration(manifest),
         _training(manifest, fit, picture),
         _proved(manifest, certificate),
@@ -43,64 +53,64 @@ def _what(manifest: Manifest) -> Iterator[str]:
     yield f"# {manifest.name}, version {manifest.version}"
     yield ""
     yield (
-        f"{_text(tables.what_it_does(manifest))} The columns are in their own units: the scaling "
-        f"is part of the model file. {_text(tables.arithmetic(manifest))}"
+        f"{plain_text(purpose_sentence(manifest))} The columns are in their own units: the scaling "
+        f"is part of the model file. {plain_text(precision_sentence(manifest))}"
     )
-    shown, more = tables.labels(manifest)
+    shown, more = shown_labels(manifest)
     if shown:
         yield ""
         others = f" and {more} more, all of them in `manifest.json`" if more else ""
-        yield f"The classes: {', '.join(map(_code, shown))}{others}."
+        yield f"The classes: {', '.join(map(code_span, shown))}{others}."
 
 
 def _data(manifest: Manifest) -> Iterator[str]:
-    source, parts = tables.source_and_parts(manifest)
+    source, parts = source_and_split(manifest)
     yield "## Data"
     yield ""
-    yield f"{_code(source)}: {parts}."
+    yield f"{code_span(source)}: {parts}."
     yield ""
-    if notes := tables.notes(manifest):
-        yield from (f"- {_text(note)}" for note in notes)
+    if notes := data_notes(manifest):
+        yield from (f"- {plain_text(note)}" for note in notes)
         yield ""
-    yield from _table(tables.columns(manifest, SHOWN_COLUMNS))
+    yield report_table(columns_table(manifest, SHOWN_COLUMNS))
     if len(manifest.columns) > SHOWN_COLUMNS:
         yield ""
         yield f"And {len(manifest.columns) - SHOWN_COLUMNS} more, all of them in `manifest.json`."
 
 
-def _figures(manifest: Manifest) -> Iterator[str]:
-    table = tables.figures(manifest)
+def _metrics(manifest: Manifest) -> Iterator[str]:
+    table = metrics_table(manifest)
     yield f"## {table.caption}"
     yield ""
-    yield from _table(table)
+    yield report_table(table)
 
 
 def _calibration(manifest: Manifest) -> Iterator[str]:
-    if (found := tables.calibration(manifest)) is not None:
+    if (found := calibration_table(manifest)) is not None:
         note, table = found
         yield "## Calibration"
         yield ""
-        yield _text(note)
+        yield plain_text(note)
         yield ""
-        yield from _table(table)
+        yield report_table(table)
 
 
 def _training(manifest: Manifest, fit: Fit, picture: str) -> Iterator[str]:
     yield "## Training"
     yield ""
-    yield curves.describe(fit)
+    yield describe_curves(fit)
     yield ""
     yield f"![training and validation curves]({picture})"
     yield ""
-    yield from _table(tables.configuration((manifest.training or {}).get("configuration", {})))
+    yield report_table(configuration_table((manifest.training or {}).get("configuration", {})))
 
 
 def _proved(manifest: Manifest, certificate: Certificate) -> Iterator[str]:
     yield "## Proved"
     yield ""
-    yield _text(tables.proved_on(certificate))
+    yield plain_text(machine_sentence(certificate))
     yield ""
-    yield from _table(tables.proved(manifest, certificate))
+    yield report_table(proof_table(manifest, certificate))
 
 
 def _use(manifest: Manifest) -> Iterator[str]:
@@ -113,30 +123,3 @@ def _use(manifest: Manifest) -> Iterator[str]:
     yield f"lockstep predict {folder} table.csv -o answers.csv   # {answer}"
     yield "lockstep serve"
     yield "```"
-
-
-def _text(text: str) -> str:
-    """Text in which nothing is markup."""
-    return _MARKUP.sub(r"\\\g<0>", line(text))
-
-
-def _code(text: str) -> str:
-    """A code span, fenced by more backticks than the text has in a row."""
-    plain = line(text)
-    longest = max(map(len, re.findall("`+", plain)), default=0)
-    fence = "`" * (longest + 1)
-    blank = " " if longest or not plain else ""
-    return f"{fence}{blank}{plain}{blank}{fence}"
-
-
-def _table(table: ReportTable) -> Iterator[str]:
-    yield f"| {' | '.join(map(_text, table.heads))} |"
-    yield f"|{'---|' * len(table.heads)}"
-    for row in table.rows:
-        cells = (_cell(cell, code=place in table.code) for place, cell in enumerate(row))
-        yield f"| {' | '.join(cells)} |"
-
-
-def _cell(text: str, *, code: bool) -> str:
-    # A table's bars are found before code is, and a backslash before one has two readings there.
-    return _code(text) if code and text and "|" not in text else _text(text)

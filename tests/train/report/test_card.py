@@ -4,8 +4,8 @@ import pytest
 
 from lockstep.artifact.folder import open_artifact
 from lockstep.proof.certificate import Certificate
-from lockstep_train.export.card import write_card
 from lockstep_train.export.export import CURVES
+from lockstep_train.report.card import write_card
 
 
 @pytest.fixture
