@@ -14,8 +14,8 @@ from benchmarks.results.runs import Arm, Measured
 from benchmarks.results.served import completed, facts_of, settings_of
 from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.data.dataset import Dataset
-from lockstep_train.fit.checkpoint import Checkpoint, origin_of
-from lockstep_train.fit.devices import device_of
+from lockstep_train.fit.checkpoint.checkpoint import Checkpoint, origin_of
+from lockstep_train.fit.device.choice import device_of
 from lockstep_train.fit.fit import Fit, fit
 from lockstep_train.fit.learner import Learner
 from lockstep_train.fit.randomness import RandomStream

@@ -10,8 +10,8 @@ import numpy as np
 
 from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.data.dataset import Dataset
+from lockstep_train.data.digest import data_digest
 from lockstep_train.defaults import settle_defaults
-from lockstep_train.fit.checkpoint import data_digest
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from lockstep.artifact.columns import describe_columns
 from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.configuration.training import TrainingConfiguration
 from lockstep_train.data.dataset import Dataset, Split
-from lockstep_train.fit.devices import computing_with, device_of, threads_for
+from lockstep_train.fit.device.choice import device_of
 from lockstep_train.fit.fit import train_epoch
 from lockstep_train.fit.learner import Learner
 from lockstep_train.fit.optimiser.adam import TorchAdam
@@ -21,6 +21,7 @@ from lockstep_train.fit.optimiser.choice import optimiser_of
 from lockstep_train.fit.randomness import RandomStream
 from lockstep_train.fit.schedule import schedule
 from lockstep_train.fit.tensors import FitTensors
+from lockstep_train.fit.threads import computing_with, threads_for
 from lockstep_train.network.network import Network
 
 

@@ -9,19 +9,18 @@ from lockstep.artifact.columns import Column
 from lockstep.errors import InvalidSetting, NotFound, Unreadable
 from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.data.dataset import Dataset, Split
-from lockstep_train.tune.dimension import Choice, Ladder, Range
-from lockstep_train.tune.found import (
+from lockstep_train.tune.objective import Objective
+from lockstep_train.tune.result.plot import draw_study
+from lockstep_train.tune.result.settings_file import settings_document, write_settings
+from lockstep_train.tune.result.tables import (
     describe_study,
     influence_rows,
-    settings_document,
     study_markdown,
     trial_columns,
     trial_rows,
-    write_settings,
 )
-from lockstep_train.tune.objective import Objective
-from lockstep_train.tune.plot import draw_study
-from lockstep_train.tune.space import Space
+from lockstep_train.tune.space.dimension import Choice, Ladder, Range
+from lockstep_train.tune.space.space import Space
 from lockstep_train.tune.study import Store
 from lockstep_train.tune.tune import Plan, tune
 

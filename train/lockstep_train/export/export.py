@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +25,7 @@ from lockstep_train.export.manifest import manifest_of, output_of
 from lockstep_train.export.onnx_file import to_onnx
 from lockstep_train.export.parity import Predict, measure_parity, nonsense
 from lockstep_train.fit.fit import Fit
+from lockstep_train.fit.threads import computing_with
 from lockstep_train.network.digest import state_digest
 from lockstep_train.network.network import Answering, Network
 from lockstep_train.report.card import write_card
@@ -129,7 +128,7 @@ def _exact_form(fit: Fit, dataset: Dataset) -> ExactForm | Inexact | None:
     if choice == "float32":
         return None
     try:
-        with _one_thread():
+        with computing_with(threads=1):
             return exact_form(_detached(fit.network), dataset)
     except Inexact as error:
         if choice == "exact":
@@ -138,10 +137,10 @@ def _exact_form(fit: Fit, dataset: Dataset) -> ExactForm | Inexact | None:
 
 
 def _eager(served: nn.Module) -> Predict:
-    """What a module answers in eval mode, computed by one thread."""
+    """What a module answers in eval mode, computed by one thread, whatever the training took."""
 
     def answer(features: FeatureArray) -> FeatureArray:
-        with _one_thread(), torch.inference_mode():
+        with computing_with(threads=1), torch.inference_mode():
             answered: FeatureArray = served(torch.tensor(features)).numpy()
         return answered
 
@@ -151,14 +150,3 @@ def _eager(served: nn.Module) -> Predict:
 def _model_files(served: nn.Module, sample: FeatureArray, output: str) -> dict[str, bytes]:
     sample = np.ascontiguousarray(sample)
     return {ONNX: to_onnx(served, sample, output), TORCHSCRIPT: freeze(served, sample)}
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """The reference is what one thread computes, whatever the training took."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

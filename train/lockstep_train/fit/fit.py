@@ -16,13 +16,14 @@ from lockstep.errors import InvalidSetting
 from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.data.dataset import Dataset
 from lockstep_train.evaluate.evaluate import loss_and_score
-from lockstep_train.fit.checkpoint import Checkpoint, Stateful, origin_of
+from lockstep_train.fit.checkpoint.checkpoint import Checkpoint, Stateful, origin_of
 from lockstep_train.fit.curves import Epoch, parting_epoch
-from lockstep_train.fit.devices import computing_with, device_of, threads_for
+from lockstep_train.fit.device.choice import device_of
 from lockstep_train.fit.keeper import Clock, Keeper
 from lockstep_train.fit.learner import Learner
 from lockstep_train.fit.randomness import RandomStream
 from lockstep_train.fit.tensors import FitTensors, SplitTensors
+from lockstep_train.fit.threads import computing_with, threads_for
 from lockstep_train.network.network import Network
 from lockstep_train.network.norm import clip_norms
 

@@ -14,7 +14,7 @@ from torch import nn
 from lockstep.errors import InvalidSetting
 from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.fit.averaging import WeightAverage
-from lockstep_train.fit.device import Device
+from lockstep_train.fit.device.device import Device
 from lockstep_train.fit.loss import Loss, loss_of
 from lockstep_train.fit.optimiser.adam import TorchAdam
 from lockstep_train.fit.optimiser.choice import optimiser_of

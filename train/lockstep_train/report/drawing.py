@@ -13,7 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-BLUE, VERMILION = "#0072b2", "#d55e00"  # Okabe and Ito: told apart by everyone
+BLUE, VERMILION, GREEN = "#0072b2", "#d55e00", "#009e73"
+"""Okabe and Ito: told apart by everyone."""
+
 INK, QUIET = "#1b1c1d", "#777879"
 _PAGE_COLOURS = {INK: "currentColor", BLUE: "var(--blue)", VERMILION: "var(--vermilion)"}
 # Several plots share a page: a name that nothing refers to would occur twice on it, and a rule for
@@ -49,6 +51,13 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def as_png(figure: Figure) -> bytes:
+    """The figure as a PNG file; the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+    return buffer.getvalue()
 
 
 def as_svg(figure: Figure) -> str:

@@ -5,7 +5,6 @@ No text that others wrote enters a plot: names and labels stand in tables, where
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +21,7 @@ from lockstep_train.report.drawing import (
     BLUE,
     QUIET,
     VERMILION,
+    as_png,
     as_svg,
     draw_grid,
     new_figure,
@@ -37,10 +37,8 @@ def draw_curves(fit: Fit) -> bytes:
 
     The best epoch is marked by a line and a point, the epochs after the curves part by a shade.
     """
-    buffer = io.BytesIO()
     with plot_style():
-        _curves(fit).savefig(buffer, format="png", dpi=150, metadata={"Software": None})
-    return buffer.getvalue()
+        return as_png(_curves(fit))
 
 
 def curves_svg(fit: Fit) -> str:

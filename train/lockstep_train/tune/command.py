@@ -11,18 +11,18 @@ from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.console import say, tell_data
 from lockstep_train.data.sources.load import load
 from lockstep_train.defaults import settle_defaults
-from lockstep_train.tune.found import (
+from lockstep_train.tune.result.plot import draw_study
+from lockstep_train.tune.result.settings_file import write_settings
+from lockstep_train.tune.result.tables import (
     describe_study,
     influence_rows,
     study_markdown,
     trial_columns,
     trial_rows,
-    write_settings,
 )
-from lockstep_train.tune.plot import draw_study
-from lockstep_train.tune.space import Space
+from lockstep_train.tune.result.tuning import Attempt
+from lockstep_train.tune.space.space import Space
 from lockstep_train.tune.tune import Plan, tune
-from lockstep_train.tune.tuning import Attempt
 
 
 def tune_source(

@@ -15,7 +15,7 @@ from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.data.dataset import Dataset
 from lockstep_train.fit.curves import Epoch
 from lockstep_train.fit.fit import Diverged, Fit, fit
-from lockstep_train.tune.space import Space
+from lockstep_train.tune.space.space import Space
 
 GIVEN = "given"
 """Marks the trial whose configuration is the base itself, and no point near it."""

@@ -19,9 +19,9 @@ from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.data.dataset import Dataset
 from lockstep_train.folds.folds import judging_folds_of
 from lockstep_train.tune.identity import identity_of
-from lockstep_train.tune.space import Space
+from lockstep_train.tune.result.tuning import Attempt, Tuning
+from lockstep_train.tune.space.space import Space
 from lockstep_train.tune.study import Store
-from lockstep_train.tune.tuning import Attempt, Tuning
 from lockstep_train.tune.worker import (
     FINISHED,
     SearchTask,

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lockstep_train.data.dataset import Dataset
 from lockstep_train.tune.objective import GIVEN, QUEUED, Objective, pruner
-from lockstep_train.tune.space import Space
+from lockstep_train.tune.space.space import Space
 from lockstep_train.tune.study import Store
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)

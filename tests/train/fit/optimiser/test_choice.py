@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lockstep_train.configuration.configuration import Configuration
-from lockstep_train.fit.device import Device
+from lockstep_train.fit.device.device import Device
 from lockstep_train.fit.fit import train_step
 from lockstep_train.fit.learner import Learner
 from lockstep_train.fit.optimiser.adam import TorchAdam

@@ -14,9 +14,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lockstep.errors import InvalidSetting
 from lockstep_train.configuration.configuration import Configuration
-from lockstep_train.tune.dimension import Choice
 from lockstep_train.tune.objective import GIVEN
-from lockstep_train.tune.space import Space
+from lockstep_train.tune.space.dimension import Choice
+from lockstep_train.tune.space.space import Space
 
 FEWEST_TRIALS = 8
 """Finished trials before anything is said about what mattered."""

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import io
 import math
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from lockstep_train.tune.dimension import Choice, Dimension, Ladder, Range
-from lockstep_train.tune.tuning import Attempt, Tuning
+from lockstep_train.report.drawing import (
+    BLUE,
+    GREEN,
+    QUIET,
+    VERMILION,
+    as_png,
+    draw_grid,
+    new_figure,
+    plot_style,
+)
+from lockstep_train.tune.result.tuning import Attempt, Tuning
+from lockstep_train.tune.space.dimension import Choice, Dimension, Ladder, Range
 
-TRIAL_COLOUR, BEST_COLOUR, GIVEN_COLOUR = "#0072b2", "#d55e00", "#009e73"
-"""Okabe and Ito: told apart by everyone."""
-
-_QUIET = "#555555"
+TRIAL_COLOUR, BEST_COLOUR, GIVEN_COLOUR = BLUE, VERMILION, GREEN
 COLUMNS = 4
 WORST_SHARE = 0.9
 """The losses beyond this share of the trials are drawn at the upper edge: they press the rest."""
@@ -37,10 +40,8 @@ def draw_study(tuning: Tuning) -> bytes:
     panels = len(dimensions) + bool(tuning.influences)
     columns = min(COLUMNS, panels)
     rows = math.ceil(panels / columns)
-    # A figure of its own, without pyplot: no window system, no state that others share.
-    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(3.2 * columns, 2.7 * rows + 0.5), layout="constrained")
-        FigureCanvasAgg(figure)
+    with plot_style():
+        figure = new_figure(3.2 * columns, 2.7 * rows + 0.5)
         axes = list(figure.subplots(rows, columns, squeeze=False).flat)
         if tuning.influences:
             _draw_influences(axes.pop(0), tuning)
@@ -56,9 +57,7 @@ def draw_study(tuning: Tuning) -> bytes:
         figure.legend(
             list(drawn.values()), list(drawn), loc="outside upper center", ncols=3, frameon=False
         )
-        file = io.BytesIO()
-        figure.savefig(file, dpi=150, format="png", metadata={"Software": None})
-    return file.getvalue()
+        return as_png(figure)
 
 
 def _draw_influences(axes: Axes, tuning: Tuning) -> None:
@@ -67,7 +66,7 @@ def _draw_influences(axes: Axes, tuning: Tuning) -> None:
     shares = [100 * influence.share for influence in influences]
     axes.barh(names, shares, color=TRIAL_COLOUR)
     axes.set(xlabel="share of what mattered, %")
-    axes.set_title("what mattered", fontsize=9, color=_QUIET)
+    axes.set_title("what mattered", fontsize=9, color=QUIET)
     axes.tick_params(axis="y", labelsize=8)
 
 
@@ -102,9 +101,8 @@ def _draw_slice(axes: Axes, tuning: Tuning, dimension: Dimension) -> None:
     _scale(axes, dimension)
     direction = next((i.direction for i in tuning.influences if i.name == dimension.name), "")
     axes.set(xlabel=dimension.name, ylabel="loss")
-    axes.set_title(direction, fontsize=9, color=_QUIET)
-    axes.grid(visible=True, color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
+    axes.set_title(direction, fontsize=9, color=QUIET)
+    draw_grid(axes)
 
 
 def _place(dimension: Dimension, attempt: Attempt) -> float:

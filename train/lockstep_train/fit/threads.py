@@ -1,17 +1,14 @@
-"""The devices to choose from: this process's CPU, its threads, or what Lightning Fabric reaches."""
+"""The threads that torch computes with."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 
 import torch
 from torch import nn
 
-from lockstep.errors import InvalidSetting
 from lockstep_train.configuration.training import TrainingConfiguration
-from lockstep_train.fit.device import Device
 
 ONE_THREAD_WORK = 300_000_000
 """Multiplications of a step's forward pass up to which one thread is taken.
@@ -20,34 +17,6 @@ Measured with torch 2.13 on two cores: up to 30 million a second thread gains a 
 million it nearly halves the step on cores of its own; where other processes want the cores as well,
 its waiting makes the step six to eight times slower. So it is taken only where a step is long.
 """
-
-
-def device_of(training: TrainingConfiguration) -> Device:
-    """The device that the configuration asks for, shared with the processes of ``torchrun``.
-
-    Raises:
-        InvalidSetting: there is no such device, or Lightning Fabric is not installed and needed.
-    """
-    cuda = torch.cuda.is_available()
-    if training.device == "cuda" and not cuda:
-        raise InvalidSetting(
-            "training.device = 'cuda' needs a CUDA device, however torch sees none: take 'cpu' or "
-            "'auto', or install a torch with CUDA and its driver."
-        )
-    name = "cpu" if training.device == "cpu" or not cuda else "cuda"
-    launched = torch.distributed.is_available() and torch.distributed.is_torchelastic_launched()
-    if name == "cpu" and not launched:
-        return Device()
-    if find_spec("lightning_fabric") is None:
-        raise InvalidSetting(
-            "Fitting on CUDA or under torchrun needs Lightning Fabric, which is not installed: "
-            "pip install 'lockstep[distributed]', or set training.device = 'cpu' and start one "
-            "process."
-        )
-    # Imported here: a fit on the CPU does without this library, and without the time to load it.
-    from lockstep_train.fit.parallel import FabricDevice  # noqa: PLC0415
-
-    return FabricDevice.launched(name) if launched else FabricDevice.alone(name)
 
 
 def threads_for(training: TrainingConfiguration, network: nn.Module) -> int:

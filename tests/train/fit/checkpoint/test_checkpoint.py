@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from lockstep.errors import InvalidSetting, NotFound, Unreadable
 from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.data.sources.built_in import built_in
-from lockstep_train.fit.checkpoint import FILE
-from lockstep_train.fit.container import from_bytes, to_bytes
+from lockstep_train.fit.checkpoint.checkpoint import FILE
+from lockstep_train.fit.checkpoint.container import from_bytes, to_bytes
 from lockstep_train.fit.fit import fit
 from lockstep_train.network.digest import state_digest
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 SETTINGS = {
     "network": {
         "hidden": (16, 8),
@@ -41,7 +41,7 @@ class Crashed(RuntimeError):
 
 @pytest.fixture(autouse=True)
 def written_after_each_epoch(monkeypatch):
-    monkeypatch.setattr("lockstep_train.fit.checkpoint.SECONDS_BETWEEN", 0.0)
+    monkeypatch.setattr("lockstep_train.fit.checkpoint.checkpoint.SECONDS_BETWEEN", 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -129,12 +129,12 @@ def test_patience_counts_the_epochs_before_the_crash(tmp_path, wine):
 KILLED = """
 import sys
 from pathlib import Path
-import lockstep_train.fit.checkpoint
+import lockstep_train.fit.checkpoint.checkpoint
 from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.data.sources.built_in import built_in
 from lockstep_train.fit.fit import fit
 
-lockstep_train.fit.checkpoint.SECONDS_BETWEEN = 0.0
+lockstep_train.fit.checkpoint.checkpoint.SECONDS_BETWEEN = 0.0
 configuration = Configuration.model_validate_json(sys.argv[1])
 said = lambda epoch: print(epoch.number, "lightning_fabric" in sys.modules, flush=True)
 fit(configuration, built_in("wine", 0), checkpoint=Path(sys.argv[2]), on_epoch=said)
@@ -185,7 +185,7 @@ def test_without_resuming_a_checkpoint_is_replaced(tmp_path, wine):
 
 
 def test_short_epochs_are_not_held_up_by_writing(tmp_path, wine, monkeypatch):
-    monkeypatch.setattr("lockstep_train.fit.checkpoint.SECONDS_BETWEEN", 1e9)
+    monkeypatch.setattr("lockstep_train.fit.checkpoint.checkpoint.SECONDS_BETWEEN", 1e9)
     written = []
     replace = Path.replace
     monkeypatch.setattr(Path, "replace", lambda *paths: written.append(paths) or replace(*paths))

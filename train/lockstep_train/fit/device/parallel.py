@@ -9,7 +9,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, distributed, nn
 
-from lockstep_train.fit.device import Agreed, Device
+from lockstep_train.fit.device.device import Agreed, Device
 from lockstep_train.network.network import Network
 
 

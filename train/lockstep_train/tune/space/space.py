@@ -14,8 +14,8 @@ from optuna.trial import Trial
 from lockstep.errors import InvalidSetting
 from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.data.dataset import Dataset
-from lockstep_train.tune.dimension import Choice, Dimension, Ladder, Range, Stored
-from lockstep_train.tune.grid import read_grid
+from lockstep_train.tune.space.dimension import Choice, Dimension, Ladder, Range, Stored
+from lockstep_train.tune.space.grid import read_grid
 
 WIDTH, DEPTH = "network.width", "network.depth"
 """Units of the first block and number of blocks: together they are ``network.hidden``."""

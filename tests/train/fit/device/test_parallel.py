@@ -15,14 +15,15 @@ from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.configuration.training import TrainingConfiguration
 from lockstep_train.data.sources.built_in import built_in
 from lockstep_train.evaluate.evaluate import outputs
-from lockstep_train.fit.device import Device
-from lockstep_train.fit.devices import ONE_THREAD_WORK, device_of, threads_for
+from lockstep_train.fit.device.choice import device_of
+from lockstep_train.fit.device.device import Device
 from lockstep_train.fit.fit import fit
 from lockstep_train.fit.learner import Learner
 from lockstep_train.fit.randomness import RandomStream
+from lockstep_train.fit.threads import ONE_THREAD_WORK, threads_for
 from lockstep_train.network.network import Network
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 NO_MASKS = {"hidden": (16, 8), "dropout": 0.0, "input_dropout": 0.0}
 MASKS = {"hidden": (16, 8), "dropout": 0.3, "members": 2}
 TRAINING = {"epochs": 4, "threads": 1, "batch_size": 15, "average": 0.8}
@@ -31,13 +32,13 @@ PROCESS = """
 import json, sys
 from pathlib import Path
 import torch
-import lockstep_train.fit.checkpoint, lockstep_train.fit.fit
+import lockstep_train.fit.checkpoint.checkpoint, lockstep_train.fit.fit
 from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.data.sources.built_in import built_in
 from lockstep_train.evaluate.evaluate import outputs
 from lockstep_train.network.digest import state_digest
 
-lockstep_train.fit.checkpoint.SECONDS_BETWEEN = 0.0
+lockstep_train.fit.checkpoint.checkpoint.SECONDS_BETWEEN = 0.0
 folder = Path(sys.argv[1])
 without, masked = map(Configuration.model_validate_json, sys.argv[2:])
 wine = built_in("wine", 0)
@@ -187,7 +188,7 @@ def test_cuda_learns_what_the_cpu_learns(tmp_path, average):
 
 def test_without_fabric_more_than_the_cpu_is_refused(monkeypatch):
     monkeypatch.setattr("torch.distributed.is_torchelastic_launched", lambda: True)
-    monkeypatch.setattr("lockstep_train.fit.devices.find_spec", lambda _: None)
+    monkeypatch.setattr("lockstep_train.fit.device.choice.find_spec", lambda _: None)
     with pytest.raises(InvalidSetting, match=r"pip install 'lockstep\[distributed\]'"):
         device_of(TrainingConfiguration(device="cpu"))
 

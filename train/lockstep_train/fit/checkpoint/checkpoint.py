@@ -6,19 +6,19 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 
 from lockstep.artifact.whole import write_file
 from lockstep.errors import InvalidSetting, NotFound, Unreadable
 from lockstep_train.configuration.configuration import Configuration
-from lockstep_train.data.dataset import Dataset, Split
-from lockstep_train.fit.container import from_bytes, to_bytes
-from lockstep_train.fit.device import Device
+from lockstep_train.data.dataset import Dataset
+from lockstep_train.data.digest import data_digest
+from lockstep_train.fit.checkpoint.container import from_bytes, to_bytes
+from lockstep_train.fit.device.device import Device
 
 FILE = "checkpoint"
 SECONDS_BETWEEN = 5.0
@@ -44,7 +44,7 @@ class Checkpoint:
     """The file in which a fit is kept while it goes on.
 
     Its first 64 bytes are the digest of the rest, which nothing in it runs to read
-    (`fit.container`).
+    (`fit.checkpoint.container`).
 
     Args:
         folder: where it lies; made where it is not there.
@@ -157,21 +157,3 @@ def origin_of(
         "number of processes": str(device.ranks),
         "number of threads": str(threads),
     }
-
-
-def data_digest(dataset: Dataset) -> str:
-    """Sha256 over everything of a dataset that a fit looks at: columns, training, validation."""
-    digest = hashlib.sha256(f"{dataset.task} {dataset.classes}\n".encode())
-    for column in dataset.columns:
-        digest.update(f"{column!r}\n".encode())
-    for array in _arrays((dataset.train, dataset.validation)):
-        digest.update(f"{array.dtype} {array.shape}\n".encode())
-        digest.update(np.ascontiguousarray(array).view(np.uint8).data)
-    return digest.hexdigest()
-
-
-def _arrays(splits: Iterable[Split]) -> Iterable[np.ndarray[Any, Any]]:
-    for split in splits:
-        yield split.features
-        yield split.targets
-        yield np.empty(0) if split.weights is None else split.weights

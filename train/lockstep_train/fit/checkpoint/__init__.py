@@ -1,0 +1,1 @@
+"""A fit that was interrupted, as a file from which it goes on."""

@@ -1,0 +1,1 @@
+"""Where a network is fitted: the CPU, or what Lightning Fabric reaches."""

@@ -1,0 +1,1 @@
+"""What a study found, as figures, settings, tables and a picture."""
