@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SOURCES = (
     "CSV, Parquet, Arrow, NPZ or a folder of IDX files; or digits, wine, breast_cancer, diabetes."
 )
-Source = Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCES)]
+SourceArgument = Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCES)]
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE.toml", help="Settings of the training.")
 ]
@@ -26,7 +26,7 @@ Config = Annotated[
 
 @with_flags
 def train(
-    source: Source,
+    source: SourceArgument,
     data: DataFlags,
     training: TrainingFlags,
     name: Annotated[
@@ -72,7 +72,7 @@ def train(
 
 @with_flags
 def tune(
-    source: Source,
+    source: SourceArgument,
     data: DataFlags,
     training: TrainingFlags,
     study: Annotated[
