@@ -17,7 +17,12 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from lockstep.errors import LockstepError
-from lockstep_service.process.ending import EXIT_CANNOT_START, Stopped, stop_on_signals
+from lockstep_service.process.ending import (
+    EXIT_CANNOT_START,
+    Stopped,
+    end_undisturbed,
+    stop_on_signals,
+)
 from lockstep_service.settings import Settings
 from lockstep_service.view.log import configure_logging, log
 from lockstep_service.view.telemetry import count_as
@@ -60,6 +65,7 @@ def _prove(settings: Settings, parent: Connection) -> Application:
     try:
         app = create_app(settings)
     except LockstepError as error:
+        end_undisturbed()  # the parent stops all workers at this word
         parent.send(str(error))
         sys.exit(EXIT_CANNOT_START)
     parent.send(list(app.state.repository.models))

@@ -16,13 +16,20 @@ class Stopped(BaseException):
 
 
 def stop_on_signals() -> None:
-    """Raise `Stopped` in the main thread on SIGTERM and SIGINT."""
+    """Raise `Stopped` in the main thread on the first SIGTERM or SIGINT."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
 
 
+def end_undisturbed() -> None:
+    """Come to an end that is under way: a signal that comes meanwhile has nothing to add."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _stop(number: int, frame: FrameType | None) -> None:
     del number, frame
+    end_undisturbed()
     raise Stopped
 
 
