@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections import defaultdict
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def name_of(path):
     return path.relative_to(ROOT).as_posix()
 
 
+@cache
 def tree(path):
     return ast.parse(path.read_text(encoding="utf-8"))
 
@@ -58,10 +60,11 @@ def dotted(node):
     return ".".join(reversed([*parts, node.id])) if isinstance(node, ast.Name) else ""
 
 
+@cache
 def mentions(path):
     """Every dotted name that a file imports or spells out."""
-    yield from imports(path)
-    yield from (dotted(node) for node in ast.walk(tree(path)) if isinstance(node, ast.Attribute))
+    spelt = (dotted(node) for node in ast.walk(tree(path)) if isinstance(node, ast.Attribute))
+    return frozenset((*imports(path), *spelt))
 
 
 def homes(name, among=SOURCES):

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tomllib
 import warnings
+from functools import cache
 from itertools import chain
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -120,10 +121,14 @@ def name_of(path):
     return path.relative_to(ROOT).as_posix()
 
 
+@cache
 def nodes():
-    for path in SOURCES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            yield name_of(path), node
+    """Every node of our source, with the name of its file."""
+    return [
+        (name_of(path), node)
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    ]
 
 
 def is_private(name):
