@@ -14,12 +14,12 @@ from lockstep.artifact.encoding import encode
 from lockstep.errors import InvalidInstances, Unreadable
 from lockstep.table.cell import BLANKS, number, read_cells
 from lockstep.table.delimited import open_delimited
-from lockstep.table.features import read_delimited as read_to_score
+from lockstep.table.features import read_delimited_table as read_to_score
 from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.data.columns.cells import without_missing
 from lockstep_train.data.columns.features import feature
 from lockstep_train.data.columns.kinds import settle_kind
-from lockstep_train.data.sources.delimited import _collect, _parse, read_delimited
+from lockstep_train.data.sources.delimited import _collect, _parse, read_delimited_table
 from lockstep_train.data.table import Table, numbered
 
 SEPARATORS = st.sampled_from([",", ";", "\t", "|"])
@@ -71,7 +71,7 @@ def path(tmp_path_factory):
 def trained_on(path, header):
     """Names, stripped cells and lines, as training has them; or the sentence that refuses."""
     try:
-        table = read_delimited(path, header=header)
+        table = read_delimited_table(path, header=header)
     except Unreadable as error:
         return str(error)
     frame = table.frame.select(pl.all().str.strip_chars(BLANKS))
@@ -287,4 +287,6 @@ def test_the_number_of_columns_helps_to_find_the_separator(path):
     columns = [Column(name="word", kind="categorical", vocabulary=()), Column(name="x")]
     (chunk,) = read_to_score(path, columns, header=False, note=lambda _: None)
     assert chunk.instances == [["a;b;c", 1.0]]
-    assert read_delimited(path, header=False, names=("word", "x")).frame.rows() == [("a;b;c", "1")]
+    assert read_delimited_table(path, header=False, names=("word", "x")).frame.rows() == [
+        ("a;b;c", "1")
+    ]

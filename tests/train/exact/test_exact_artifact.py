@@ -26,7 +26,6 @@ from lockstep.proof.verify import verify
 from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.data.sources.load import load
 from lockstep_train.evaluate.evaluate import evaluate
-from lockstep_train.exact import form
 from lockstep_train.export.export import export
 from lockstep_train.fit.fit import fit
 from serving import engine_of
@@ -167,7 +166,7 @@ def test_an_exact_artifact_is_served(models):
 
 def test_an_export_in_which_too_much_is_cut_off_is_refused(fitted, tmp_path, monkeypatch):
     trained, dataset = fitted
-    monkeypatch.setattr(form, "MOST_SATURATED", -1.0)
+    monkeypatch.setattr("lockstep_train.exact.form.MOST_SATURATED", -1.0)
     metrics = evaluate(trained.network, dataset.test)
     with pytest.raises(Disproved, match="were cut off at the end of their grid on the train split"):
         write(in_precision(trained, "exact"), dataset, metrics, tmp_path, "digits")
@@ -181,7 +180,7 @@ def test_where_nobody_chose_a_refused_exact_form_gives_way_to_float32_and_why_is
     metrics = evaluate(trained.network, dataset.test)
     exact, _ = write(in_precision(trained, "auto"), dataset, metrics, tmp_path, "digits")
     assert exact.manifest.precision == "exact"
-    monkeypatch.setattr(form, "MOST_SATURATED", -1.0)
+    monkeypatch.setattr("lockstep_train.exact.form.MOST_SATURATED", -1.0)
     sealed, certificate = write(in_precision(trained, "auto"), dataset, metrics, tmp_path, "digits")
     assert (sealed.manifest.precision, certificate.difference) == ("float32", None)
     why = sealed.manifest.training["inexact"]

@@ -8,6 +8,7 @@ import onnx
 import pytest
 import torch
 
+import lockstep_train
 from lockstep.artifact.encoding import check_features
 from lockstep.artifact.folder import open_artifact
 from lockstep.artifact.golden import Golden
@@ -19,7 +20,6 @@ from lockstep.proof.verify import verify
 from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.data.sources.built_in import built_in
 from lockstep_train.evaluate.evaluate import baseline, evaluate, temperature_of
-from lockstep_train.export import export as exporting
 from lockstep_train.export.export import NetworkChanged, export
 from lockstep_train.export.manifest import manifest_of
 from lockstep_train.export.onnx_file import to_onnx
@@ -55,7 +55,7 @@ def test_an_export_that_changes_the_live_network_is_refused(wine, tmp_path, monk
         norm_of(fitted.network).running_mean += 1
         return b""
 
-    monkeypatch.setattr(exporting, "to_onnx", careless)
+    monkeypatch.setattr("lockstep_train.export.export.to_onnx", careless)
     with pytest.raises(NetworkChanged, match="state digest"):
         export(fitted, dataset, metrics, models=tmp_path, name="wine")
     fitted.network.load_state_dict(kept)
@@ -70,7 +70,7 @@ def test_files_that_disagree_are_refused_and_nothing_is_written(wine, tmp_path, 
         spoiled.network.members[0].head.bias.data += torch.arange(3.0)
         return to_onnx(spoiled, sample, output)
 
-    monkeypatch.setattr(exporting, "to_onnx", wrong)
+    monkeypatch.setattr("lockstep_train.export.export.to_onnx", wrong)
     with pytest.raises(ParityBroken, match="eager and onnx differ by"):
         export(fitted, dataset, metrics, models=tmp_path, name="wine")
     assert not list(tmp_path.iterdir())
@@ -92,7 +92,8 @@ def test_files_that_disagree_on_one_row_of_the_test_split_are_refused(wine, tmp_
             return self.module(features) + (features[:, :1] > 1e5).float() * 0.01
 
     monkeypatch.setattr(
-        exporting, "to_onnx", lambda module, *rest: to_onnx(Bent(module).eval(), *rest)
+        "lockstep_train.export.export.to_onnx",
+        lambda module, *rest: to_onnx(Bent(module).eval(), *rest),
     )
     with pytest.raises(ParityBroken, match="on every row of the test split, more than 1e-05"):
         export(
@@ -130,7 +131,7 @@ def test_the_onnx_file_has_a_batch_of_any_size_and_only_operators_of_inference(s
 )
 def test_no_path_of_the_exporting_machine_travels_in_a_file(artifact, file):
     content = (artifact / file).read_bytes()
-    root = Path(exporting.__file__).parents[1]
+    root = Path(lockstep_train.__file__).parent
     assert str(root).encode() not in content
     assert b"network.py" not in content
 
@@ -267,7 +268,8 @@ def test_every_shape_of_network_is_exported_and_proved(network, tmp_path):
 def test_versions_count_on_and_an_existing_one_is_not_overwritten(wine, artifact_copy, monkeypatch):
     fitted, dataset, metrics, _ = wine
     monkeypatch.setattr(
-        exporting, "to_onnx", lambda *_: (artifact_copy / "model.onnx").read_bytes()
+        "lockstep_train.export.export.to_onnx",
+        lambda *_: (artifact_copy / "model.onnx").read_bytes(),
     )
     before = open_artifact(artifact_copy).digest
     wanted = {"models": artifact_copy.parent.parent, "name": "wine"}

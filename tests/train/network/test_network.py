@@ -15,10 +15,10 @@ from lockstep_train.network.digest import state_digest
 from lockstep_train.network.dropout import Dropout
 from lockstep_train.network.member import ACTIVATIONS
 from lockstep_train.network.network import Answering, Network
-from lockstep_train.network.numeric import Numeric
 from lockstep_train.network.order import check_order
-from lockstep_train.network.preprocessing import Preprocessing
-from lockstep_train.network.standardisation import Standardisation
+from lockstep_train.network.preprocessing.numeric import Numeric
+from lockstep_train.network.preprocessing.preprocessing import Preprocessing
+from lockstep_train.network.preprocessing.standardisation import Standardisation
 
 
 def network_of(task="classification", outputs=3, **settings):

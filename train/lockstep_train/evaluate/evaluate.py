@@ -22,7 +22,7 @@ from lockstep_train.evaluate.metrics import (
 )
 from lockstep_train.network.answer import Probabilities
 from lockstep_train.network.network import Network
-from lockstep_train.network.standardisation import Rescaling
+from lockstep_train.network.preprocessing.standardisation import Rescaling
 
 EVALUATION_ROWS = 8192
 """Rows of one evaluation batch: large, because eval mode has no reason to keep it small."""

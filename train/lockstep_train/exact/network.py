@@ -16,12 +16,12 @@ from lockstep_train.exact.answer import LOGIT_BITS, ExactAverage, ExactPredictio
 from lockstep_train.exact.grid import FloatArray, balanced_bits
 from lockstep_train.exact.layer import Clip, ClipColumns, folded
 from lockstep_train.exact.member import ExactMember
-from lockstep_train.exact.preprocessing import ExactPreprocessing
+from lockstep_train.exact.preprocessing.preprocessing import ExactPreprocessing
 from lockstep_train.network.answer import Probabilities
 from lockstep_train.network.ensemble import Ensemble
 from lockstep_train.network.member import Member
 from lockstep_train.network.network import Network
-from lockstep_train.network.standardisation import Rescaling
+from lockstep_train.network.preprocessing.standardisation import Rescaling
 
 HEADROOM = 16.0
 """How many times training's largest activation still has a place on the grid."""

@@ -23,7 +23,7 @@ from lockstep_train.evaluate.metrics import Metrics
 from lockstep_train.exact.form import ExactForm, Inexact, exact_form
 from lockstep_train.export.manifest import manifest_of, output_of
 from lockstep_train.export.onnx_file import to_onnx
-from lockstep_train.export.parity import Predict, measure_parity, nonsense
+from lockstep_train.export.parity import Predictor, measure_parity, nonsense
 from lockstep_train.fit.fit import Fit
 from lockstep_train.fit.threads import computing_with
 from lockstep_train.network.digest import state_digest
@@ -136,7 +136,7 @@ def _exact_form(fit: Fit, dataset: Dataset) -> ExactForm | Inexact | None:
         return error
 
 
-def _eager(served: nn.Module) -> Predict:
+def _eager(served: nn.Module) -> Predictor:
     """What a module answers in eval mode, computed by one thread, whatever the training took."""
 
     def answer(features: FeatureArray) -> FeatureArray:

@@ -21,7 +21,7 @@ RUN_ROWS = 1024
 
 NONSENSE_ROWS = 64
 
-Predict = Callable[[FeatureArray], NDArray[Any]]
+Predictor = Callable[[FeatureArray], NDArray[Any]]
 
 
 class RowsParity(BaseModel):
@@ -39,7 +39,7 @@ class RowsParity(BaseModel):
 
 
 def measure_parity(
-    eager: Predict,
+    eager: Predictor,
     files: Mapping[str, bytes],
     output: TensorSpec,
     task: Task,
@@ -59,7 +59,7 @@ def measure_parity(
     Raises:
         ParityBroken: two forms differ by more than the bound on the golden rows would be.
     """
-    forms: dict[str, Predict] = {"eager": eager}
+    forms: dict[str, Predictor] = {"eager": eager}
     forms |= {name: _engine(name, files[file], output) for name, file in MODEL_FILES.items()}
     measured = tuple(
         RowsParity(of=of, parity=_pairs(forms, output.name, (task, precision), features))
@@ -77,7 +77,10 @@ def measure_parity(
 
 
 def _pairs(
-    forms: Mapping[str, Predict], output: str, kind: tuple[Task, Precision], features: FeatureArray
+    forms: Mapping[str, Predictor],
+    output: str,
+    kind: tuple[Task, Precision],
+    features: FeatureArray,
 ) -> tuple[Parity, ...]:
     answers = {name: _in_runs(answer, features) for name, answer in forms.items()}
     names = list(answers)
@@ -88,11 +91,11 @@ def _pairs(
     )
 
 
-def _in_runs(answer: Predict, features: FeatureArray) -> NDArray[Any]:
+def _in_runs(answer: Predictor, features: FeatureArray) -> NDArray[Any]:
     return np.concatenate([answer(rows) for rows in pieces(features, RUN_ROWS)])
 
 
-def _engine(name: EngineName, file: bytes, output: TensorSpec) -> Predict:
+def _engine(name: EngineName, file: bytes, output: TensorSpec) -> Predictor:
     engine = open_engine(name, file, (output,))
     return lambda features: engine.run(np.ascontiguousarray(features))[0]
 

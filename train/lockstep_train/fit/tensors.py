@@ -15,7 +15,7 @@ from lockstep_train.configuration.training import TrainingConfiguration
 from lockstep_train.data.dataset import Dataset, Split
 from lockstep_train.fit.loss import class_weights, row_weights
 from lockstep_train.network.network import Network
-from lockstep_train.network.standardisation import Rescaling
+from lockstep_train.network.preprocessing.standardisation import Rescaling
 
 FEWEST_CURVE_ROWS, MOST_CURVE_ROWS = 5_000, 20_000
 CURVE_SHARE = 0.4

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lockstep_train.network.answer import Probabilities
 from lockstep_train.network.network import Network
-from lockstep_train.network.standardisation import Rescaling
+from lockstep_train.network.preprocessing.standardisation import Rescaling
 
 
 class Ensemble(Network):

@@ -13,8 +13,8 @@ from lockstep_train.data.dataset import Dataset, LearningTask
 from lockstep_train.network.answer import Probabilities
 from lockstep_train.network.member import Member
 from lockstep_train.network.order import check_order
-from lockstep_train.network.preprocessing import Preprocessing
-from lockstep_train.network.standardisation import Rescaling, Standardisation
+from lockstep_train.network.preprocessing.preprocessing import Preprocessing
+from lockstep_train.network.preprocessing.standardisation import Rescaling, Standardisation
 
 
 class Network(nn.Module):

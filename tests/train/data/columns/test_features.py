@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from lockstep.artifact.columns import Column
 from lockstep.artifact.encoding import check_features, encode
 from lockstep.errors import Unreadable
-from lockstep_train.data.columns import features as features_module
 from lockstep_train.data.columns.features import encode_column
 from lockstep_train.data.table import Table, numbered
 
@@ -88,7 +87,7 @@ def test_a_category_that_training_never_saw_is_refused_where_it_is_set_so(framed
 
 
 def test_the_rarest_of_too_many_categories_share_the_code_of_an_unknown_one(framed, monkeypatch):
-    monkeypatch.setattr(features_module, "MOST_CATEGORIES", 2)
+    monkeypatch.setattr("lockstep_train.data.columns.features.MOST_CATEGORIES", 2)
     words = cycle("a", "a", "a", "b", "b", "c")
     dataset = framed({"c": words})
     column = dataset.columns[1]

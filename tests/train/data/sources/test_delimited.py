@@ -7,7 +7,7 @@ import pytest
 
 from lockstep.errors import InvalidSetting, Unreadable
 from lockstep_train.configuration.configuration import Configuration
-from lockstep_train.data.sources.delimited import read_delimited
+from lockstep_train.data.sources.delimited import read_delimited_table
 from lockstep_train.data.sources.load import load
 
 ROWS = [(i / 4, f"w{i % 3}", "ab"[i % 2]) for i in range(24)]
@@ -119,7 +119,7 @@ def test_names_must_fit_the_columns(loaded):
 def test_a_cell_is_named_by_its_line_though_lines_before_it_are_blank_or_several(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text('x,y\n\n"a\nb",1\n\nc,2\n')
-    table = read_delimited(path, header=True)
+    table = read_delimited_table(path, header=True)
     assert table.where(0, "x") == f"{path}, line 3, column x"
     assert table.where(1, "x") == f"{path}, line 6, column x"
 

@@ -24,7 +24,7 @@ _BLOCK_BYTES = 1 << 20
 _BLOCK_ROWS = 1 << 16
 
 
-def read_delimited(path: Path, *, header: bool, names: Sequence[str] = ()) -> Table:
+def read_delimited_table(path: Path, *, header: bool, names: Sequence[str] = ()) -> Table:
     """Read a table of text, as `lockstep.table.delimited` does.
 
     Args:

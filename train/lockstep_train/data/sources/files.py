@@ -11,7 +11,7 @@ from lockstep.table.delimited import DELIMITED
 from lockstep.table.frame import ARROW, PARQUET
 from lockstep_train.configuration.data import DataConfiguration
 from lockstep_train.data.sources.arrays import read_npz
-from lockstep_train.data.sources.delimited import read_delimited
+from lockstep_train.data.sources.delimited import read_delimited_table
 from lockstep_train.data.sources.idx import read_idx_folder
 from lockstep_train.data.table import Table, numbered
 
@@ -32,7 +32,7 @@ def read_table(path: Path, configuration: DataConfiguration) -> Table:
         raise NotFound(f"There is no file {path}; give {KINDS}.")
     suffix = path.suffix.lower()
     if suffix in DELIMITED:
-        return read_delimited(path, header=configuration.header, names=configuration.names)
+        return read_delimited_table(path, header=configuration.header, names=configuration.names)
     if suffix in PARQUET or suffix in ARROW:
         return _read_frame(path, parquet=suffix in PARQUET)
     if suffix == ".npz":

@@ -8,15 +8,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lockstep_train.exact.categorical import ExactCategorical
-from lockstep_train.exact.embedding import ExactBins, ExactPeriodic, ExactPiecewiseLinear
 from lockstep_train.exact.grid import Columns, FloatArray
 from lockstep_train.exact.layer import ClipColumns, ExactModule
-from lockstep_train.exact.scaling import ExactScaling, scaling_of
-from lockstep_train.network.categorical import Categorical
-from lockstep_train.network.embedding import Bins, Periodic, PiecewiseLinear
-from lockstep_train.network.numeric import Boolean, Imputation, Missing, Numeric
-from lockstep_train.network.preprocessing import Preprocessing
+from lockstep_train.exact.preprocessing.categorical import ExactCategorical
+from lockstep_train.exact.preprocessing.embedding import (
+    ExactBins,
+    ExactPeriodic,
+    ExactPiecewiseLinear,
+)
+from lockstep_train.exact.preprocessing.scaling import ExactScaling, scaling_of
+from lockstep_train.network.preprocessing.categorical import Categorical
+from lockstep_train.network.preprocessing.embedding import Bins, Periodic, PiecewiseLinear
+from lockstep_train.network.preprocessing.numeric import Boolean, Imputation, Missing, Numeric
+from lockstep_train.network.preprocessing.preprocessing import Preprocessing
 
 
 class ExactPreprocessing(nn.Module):

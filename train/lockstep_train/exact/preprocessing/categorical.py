@@ -12,7 +12,12 @@ from torch.nn import functional
 
 from lockstep_train.exact.grid import Columns
 from lockstep_train.exact.layer import ExactModule, buffer
-from lockstep_train.network.categorical import Categorical, CategoryEmbedding, Codes, OneHot
+from lockstep_train.network.preprocessing.categorical import (
+    Categorical,
+    CategoryEmbedding,
+    Codes,
+    OneHot,
+)
 
 
 class ExactCodes(nn.Module):

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.data.dataset import Dataset
-from lockstep_train.network.categorical import Categorical, Codes
 from lockstep_train.network.dropout import Dropout
-from lockstep_train.network.numeric import Boolean, Missing, Numeric, places_of
+from lockstep_train.network.preprocessing.categorical import Categorical, Codes
+from lockstep_train.network.preprocessing.numeric import Boolean, Missing, Numeric, places_of
 
 
 class Preprocessing(nn.Module):

@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 
 from lockstep.artifact.columns import Column
 from lockstep_train.configuration.preprocessing import PreprocessingConfiguration
-from lockstep_train.network.categorical import Categorical, CategoryEmbedding, Codes, OneHot
+from lockstep_train.network.preprocessing.categorical import (
+    Categorical,
+    CategoryEmbedding,
+    Codes,
+    OneHot,
+)
 
 NAN = math.nan
 ODD = [-1.0, 3.0, 99.0, 1.7, -0.5, 1e30, -1e30, math.inf, -math.inf]

@@ -8,9 +8,9 @@ from torch import nn
 from lockstep.artifact.columns import Column
 from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.configuration.preprocessing import PreprocessingConfiguration
-from lockstep_train.network.numeric import Boolean, Imputation, Missing, Numeric
-from lockstep_train.network.preprocessing import Preprocessing
-from lockstep_train.network.standardisation import Standardisation
+from lockstep_train.network.preprocessing.numeric import Boolean, Imputation, Missing, Numeric
+from lockstep_train.network.preprocessing.preprocessing import Preprocessing
+from lockstep_train.network.preprocessing.standardisation import Standardisation
 from mixed import dataset_of, numeric_dataset
 
 NAN = float("nan")

@@ -4,7 +4,7 @@ import torch
 
 from lockstep.artifact.columns import Column
 from lockstep_train.configuration.configuration import Configuration
-from lockstep_train.network.preprocessing import Preprocessing
+from lockstep_train.network.preprocessing.preprocessing import Preprocessing
 from mixed import dataset_of, mixed_dataset, network_for, numeric_dataset
 
 KINDS = ("numeric", "boolean", "missing", "categorical")

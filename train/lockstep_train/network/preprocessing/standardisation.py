@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lockstep_train.network.present import present_values
+from lockstep_train.network.preprocessing.present import present_values
 
 
 class Standardisation(nn.Module):

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lockstep_train.network.present import present_values
-from lockstep_train.network.scaling import distinct
+from lockstep_train.network.preprocessing.present import present_values
+from lockstep_train.network.preprocessing.scaling import distinct
 
 OPEN_END = 10.0
 """Widths of the first or last bin by which a number may lie outside before it is cut off."""

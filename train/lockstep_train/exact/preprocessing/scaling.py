@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lockstep_train.network.scaling import QuantileScaling, RobustScaling
-from lockstep_train.network.standardisation import Standardisation
+from lockstep_train.network.preprocessing.scaling import QuantileScaling, RobustScaling
+from lockstep_train.network.preprocessing.standardisation import Standardisation
 
 _QUANTILE_BITS = 40
 _FARTHEST = 2.0**20

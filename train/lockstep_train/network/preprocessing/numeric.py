@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from lockstep.artifact.columns import Column, FeatureArray, Kind
 from lockstep_train.configuration.preprocessing import PreprocessingConfiguration
-from lockstep_train.network.embedding import Bins, Periodic, PiecewiseLinear
-from lockstep_train.network.present import present_values
-from lockstep_train.network.scaling import QuantileScaling, RobustScaling
-from lockstep_train.network.standardisation import Standardisation
+from lockstep_train.network.preprocessing.embedding import Bins, Periodic, PiecewiseLinear
+from lockstep_train.network.preprocessing.present import present_values
+from lockstep_train.network.preprocessing.scaling import QuantileScaling, RobustScaling
+from lockstep_train.network.preprocessing.standardisation import Standardisation
 
 # Rows that are scaled at once where bins are learned from scaled numbers.
 _ROWS = 8192

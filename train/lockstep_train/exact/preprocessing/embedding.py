@@ -11,7 +11,12 @@ from torch import Tensor, nn
 from lockstep_train.exact.grid import Columns, FloatArray, fractions, weights_on_grid
 from lockstep_train.exact.layer import Clip, ClipColumns, buffer
 from lockstep_train.exact.tabulated import ARGUMENT_BITS, Waves
-from lockstep_train.network.embedding import Bins, ColumnLayers, Periodic, PiecewiseLinear
+from lockstep_train.network.preprocessing.embedding import (
+    Bins,
+    ColumnLayers,
+    Periodic,
+    PiecewiseLinear,
+)
 
 WAVE_BITS = 22
 """Bits of the fraction of places in bins and of waves that column layers combine."""

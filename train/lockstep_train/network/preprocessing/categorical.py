@@ -12,7 +12,7 @@ from torch.nn import functional
 from lockstep.artifact.columns import Column
 from lockstep_train.configuration.preprocessing import PreprocessingConfiguration
 from lockstep_train.network.dropout import Dropout
-from lockstep_train.network.numeric import places_of, selection
+from lockstep_train.network.preprocessing.numeric import places_of, selection
 
 
 class Codes(nn.Module):

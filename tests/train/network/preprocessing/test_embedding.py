@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockstep_train.network.embedding import OPEN_END, Periodic, PiecewiseLinear
+from lockstep_train.network.preprocessing.embedding import OPEN_END, Periodic, PiecewiseLinear
 
 EXTREME = [3.4e38, -3.4e38, 1e-38]
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from scipy.special import ndtri
 from sklearn.preprocessing import QuantileTransformer
 
-from lockstep_train.network.scaling import KNOTS, QuantileScaling, RobustScaling
-from lockstep_train.network.standardisation import Standardisation
+from lockstep_train.network.preprocessing.scaling import KNOTS, QuantileScaling, RobustScaling
+from lockstep_train.network.preprocessing.standardisation import Standardisation
 
 EXTREME = [3.4e38, -3.4e38, 1e30, -1e-38, 0.0]
 SCALINGS = (RobustScaling, QuantileScaling)

@@ -1,0 +1,1 @@
+"""The preprocessing of a fitted network in whole numbers."""

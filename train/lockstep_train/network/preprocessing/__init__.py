@@ -1,0 +1,1 @@
+"""What happens to a row inside the graph, before the first block."""
