@@ -15,15 +15,15 @@ from lockstep_train.data.columns.cells import read_numbers, without_missing
 from lockstep_train.data.columns.features import feature, without_unanswerable
 from lockstep_train.data.columns.kinds import Typed, settle_kind
 from lockstep_train.data.columns.roles import Roles
-from lockstep_train.data.columns.suspicion import (
+from lockstep_train.data.columns.target import Target, read_target
+from lockstep_train.data.dataset import Dataset, Split
+from lockstep_train.data.notes import (
     duplicates,
     giveaways,
     imbalance,
     left_out_note,
     shared_groups,
 )
-from lockstep_train.data.columns.target import Target, read_target
-from lockstep_train.data.dataset import Dataset, Split
 from lockstep_train.data.split.division import divide
 from lockstep_train.data.split.parts import Parts, check_parts
 from lockstep_train.data.table import Table
