@@ -108,7 +108,7 @@ def _features(
     table: Table, roles: Roles, parts: Parts, configuration: Configuration
 ) -> tuple[tuple[Column, ...], FeatureArray, Mapping[str, str], list[str]]:
     """The columns with their encoded values ``[rows, d]``, those left out, and notes."""
-    # Column by column in memory while columns are what is looked at.
+    # In column order: what follows works on whole columns.
     features = np.empty((table.frame.height, len(roles.features)), np.float32, order="F")
     columns: list[Column] = []
     left_out: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Suspicion: what makes held-out figures better than they would be in use."""
+"""Notes on a data set: what makes held-out figures better than they would be in use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lockstep_train.data.table import Table
 LOOKED_AT_ROWS = 20_000
 LOOKED_AT_VALUES = 1_000_000
 FEWEST_TRAINING_ROWS = 50
-# Share of what a single column explains from which on it is said to give the target away.
+# A single column that explains at least this share is said to give the target away.
 GIVEN_AWAY = 0.995
 GIVEN_AWAY_VARIANCE = 0.999
 _MOST_BINS = 256
@@ -65,7 +65,7 @@ def shared_groups(table: Table, groups: pl.Series, parts: Parts) -> list[str]:
 def giveaways(
     features: FeatureArray, columns: Sequence[Column], target: Target, trained: RowNumbers
 ) -> list[str]:
-    """Columns of which a single one decides the target in the training rows, nearly alone.
+    """Columns each of which nearly decides the target in the training rows by itself.
 
     For classes: the share of the rows beyond the largest class that a column gets right by the most
     frequent class of each of its values, where these are few, or of as many intervals as there are

@@ -45,7 +45,7 @@ from lockstep_train.pipeline import Trained
 
 
 class InvalidArgument(InvalidSetting, ValueError):
-    """An argument that makes no sense, as scikit-learn expects to hear of it."""
+    """An argument that makes no sense, as an error of the type that scikit-learn expects."""
 
 
 @contextmanager

@@ -79,7 +79,7 @@ def calibrated(fit: Fit, dataset: Dataset) -> Calibration | None:
 def calibrate(network: Network, validation: Split) -> Calibration:
     """Fit the temperature to the validation split and put it into the network (Guo et al. 2017).
 
-    It minimises the log loss of the members' averaged probabilities, and is left at 1 where there
+    It minimises the log loss of the members' averaged probabilities. It is left at 1 where there
     are fewer than 100 validation rows, where it would lower the validation loss by less than a
     ten-thousandth, or where the loss falls down to the lowest temperature, as it does where every
     row is answered right. The same network and split give the same temperature. The most probable

@@ -1,4 +1,4 @@
-"""What a network is worth on a split; the one owner of the switch between the modes."""
+"""What a network is worth on a split; only this file switches between the modes."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def baseline(dataset: Dataset) -> Metrics:
     """The figures on the test split of the answer that looks at no column.
 
     It is the training split's mean; or the share of each class in it, each class counted once
-    more, so that none is impossible. What a network adds is what it is better by.
+    more, so that none is impossible. A network is worth what it is better by.
 
     Args:
         dataset: of whose training split not all weights are 0.

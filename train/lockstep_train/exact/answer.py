@@ -14,7 +14,7 @@ LOGIT_BITS = 20
 """Bits of a logit's fraction."""
 
 FARTHEST_LOGIT = 80
-"""Below the largest logit by which a class stands at most: e^-80 is far above float32's least."""
+"""How far below the largest logit a class is at most: e^-80 is far above float32's least."""
 
 PREDICTION_BITS = 50
 """Bits that a prediction in the target's own unit may take."""
@@ -51,14 +51,14 @@ class ExactSoftmax(nn.Module):
     def forward(self, logits: Tensor) -> Tensor:
         """Probabilities of whole numbers."""
         below = logits.amax(dim=1, keepdim=True) - logits
-        # The lower bound cuts nothing off, and is there for the reader of the file.
+        # The lower bound cuts nothing off: it is there for the proof, which reads it in the file.
         below = below.clamp(0.0, self.most)
         upper = (below * (1 / self.low_size)).to(torch.int64)
         lower = below.fmod(self.low_size).to(torch.int64)
         powers = functional.embedding(upper, self.high) * functional.embedding(lower, self.low)
         powers = powers.squeeze(-1)
         total = powers.round().sum(dim=1, keepdim=True)
-        # The largest logit's own power is 1: this bound too is there for the reader alone.
+        # The largest logit's own power is 1: this bound too is there for the proof alone.
         return powers / total.clamp(min=self.one)
 
 

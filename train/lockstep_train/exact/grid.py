@@ -63,7 +63,7 @@ class Columns:
 
 
 def short(numbers: FloatArray) -> FloatArray:
-    """The nearest numbers of few enough digits for float32.
+    """The nearest numbers that float32 holds.
 
     The exporter may write a number that stands in the code of a network in float32.
     """

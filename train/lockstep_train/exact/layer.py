@@ -30,7 +30,7 @@ class ExactLinear(nn.Module):
     """A linear layer none of whose sums rounds. Shape: ``[width, n]`` → ``[n_units, n]``.
 
     The rows stand side by side, not one above the other: a product of a large weight and a few rows
-    is then computed from the weight as it lies, where libraries would else rearrange it first.
+    is then computed from the weight as it lies; libraries would otherwise rearrange it first.
 
     Args:
         weight: ``[n_units, width]``.

@@ -31,7 +31,7 @@ LEAST_COLUMN_REACH = 32.0
 training may do so later."""
 
 SAMPLE_ROWS = 65_536
-"""Rows of training at most from which the grids are taken; what others have beyond is counted."""
+"""Rows of training at most from which the grids are taken; larger numbers elsewhere are counted."""
 
 _SUM_BITS = 30
 _ROWS = 4096

@@ -82,6 +82,6 @@ class Waves(nn.Module):
     def forward(self, turns: Tensor) -> Tensor:
         """Waves at whole numbers."""
         whole = (turns * (1 / self.turn)).floor() * self.turn
-        # The difference lies between the bounds already; they are there for the reader of the file.
+        # The difference lies between the bounds already; they are there for the proof.
         part = (turns - whole).clamp(0.0, self.turn - 1)
         return torch.cat([self.sine(part), self.cosine(part)], dim=-1)

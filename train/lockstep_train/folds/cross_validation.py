@@ -171,8 +171,8 @@ def figure_rows(validation: CrossValidation) -> Sequence[tuple[str, ...]]:
 def ensemble_of(validation: CrossValidation) -> Fit:
     """The folds' networks as one, to be exported as a fit is.
 
-    Its curves are those of the fold whose best validation loss is the median; its network is not
-    one that any row of the folds has not been seen by, so only other rows can measure it.
+    Its curves are those of the fold whose best validation loss is the median; its network has seen
+    every row of the folds, so only other rows can measure it.
     """
     fits = [fold.fit for fold in validation.folds]
     typical = sorted(fits, key=lambda fitted: fitted.best.validation_loss)[len(fits) // 2]

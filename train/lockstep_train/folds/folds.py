@@ -60,7 +60,7 @@ def folds_of(
     """Deal rows into folds: classes in their shares, groups whole, as the splits are.
 
     Of the rows that are not held out, a part as large as the dataset's own validation split is
-    what the fit stops by; so nothing of the held-out rows is looked at before they are measured.
+    what the fit stops by; so the fit never looks at the held-out rows.
 
     Args:
         configuration: its seed decides which row goes where.
@@ -178,7 +178,7 @@ def _described(column: Column, values: NDArray[np.float32]) -> Column:
 
 
 def _forgetting(column: Column, values: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    """The code of each code, so that a category that these rows lack is an unknown one."""
+    """A code for each code, which makes a category that these rows lack an unknown one."""
     if column.vocabulary is None or not column.unknown_allowed:
         return None
     unknown = len(column.vocabulary)

@@ -63,12 +63,12 @@ def _in_place(rows: Tensor, linear: nn.Linear, norm: nn.BatchNorm1d, dropped: in
         momentum=cast("float", norm.momentum),
         eps=norm.eps,
     )
-    # A mask of no negative number may come before ReLU; behind it, ReLU's gradient would be lost.
+    # A mask without negative numbers may come before ReLU; after it, ReLU's gradient would be lost.
     return (values.mul_(mask(values, dropped)) if dropped else values).relu_()
 
 
 def _is_unobserved(layer: nn.Module) -> bool:
-    """Whether it is in training, and nobody wants to be told when it is called."""
+    """Whether it is in training and has no hooks."""
     return layer.training and not (
         layer._forward_hooks  # noqa: SLF001 - torch tells of them in no other way
         or layer._forward_pre_hooks  # noqa: SLF001

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 CHANCES = 1 << 16
-"""Rates are rounded to a multiple of 1 / `CHANCES`: a value's fate takes 16 random bits."""
+"""Rates are rounded to a multiple of 1 / `CHANCES`: 16 random bits decide about a value."""
 
 _LOWEST = -(1 << 15)
 _VALUES_A_WORD = 4
@@ -18,7 +18,7 @@ class Dropout(nn.Dropout):
 
     Srivastava et al., "Dropout", 2014, as `torch.nn.Dropout`, whose place it takes. On the CPU
     torch draws a Bernoulli variable for each value, which may cost more than a layer's matrix
-    product. Here a draw of 64 bits is cut into the fates of four values. The rate is the nearest
+    product. Here one draw of 64 bits decides about four values. The rate is the nearest
     multiple of 1/65,536, and what is kept is scaled by the inverse of the exact share that is kept,
     so that the expectation is the value itself. The draws are those of torch's global generator.
 
@@ -44,7 +44,7 @@ class Dropout(nn.Dropout):
 
     @property
     def is_cheap(self) -> bool:
-        """Whether 16 bits a value can express the rate; those next to 0 and 1 they cannot."""
+        """Whether 16 bits a value can express the rate, which next to 0 and 1 they cannot."""
         return not self.inplace and 0 < self.dropped < CHANCES
 
 

@@ -25,8 +25,8 @@ class Member(nn.Sequential):
     """Input Dropout → blocks of Linear, BatchNorm1d, activation, Dropout → head.
 
     The last block carries a Dropout only where it is asked for
-    (`NetworkConfiguration.block_dropout`): what is dropped right before the head no later layer
-    can make good.
+    (`NetworkConfiguration.block_dropout`): no later layer can make up for a value that is dropped
+    right before the head.
 
     Shape: ``[n, n_inputs]`` → ``[n, n_outputs]``.
 

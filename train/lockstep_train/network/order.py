@@ -20,11 +20,11 @@ _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm
 def check_order(module: nn.Module) -> None:
     """Refuse a Dropout whose output a BatchNorm takes statistics of.
 
-    Dropout changes the variance of a unit in training and not in inference, so the running variance
-    that the BatchNorm behind it collects is not the one that it meets when it serves (Li, Chen, Hu
-    and Yang, "Understanding the Disharmony between Dropout and Batch Normalization by Variance
-    Shift", CVPR 2019). A weight layer between the two sums many independent masks, which is why the
-    Dropout of one block may stand before the Linear of the next.
+    Dropout changes the variance of a unit in training and not in inference, so the BatchNorm behind
+    it collects another running variance than it meets in inference (Li, Chen, Hu and Yang,
+    "Understanding the Disharmony between Dropout and Batch Normalization by Variance Shift", CVPR
+    2019). A weight layer between the two sums many independent masks, which is why the Dropout of
+    one block may stand before the Linear of the next.
 
     Args:
         module: every `nn.Sequential` in it is read, nested ones in their order.

@@ -27,7 +27,7 @@ HEARTBEAT_S = 60
 """A trial whose process has not been heard of for twice as long is tried again by another one."""
 
 BUSY_TIMEOUT_S = 60
-"""A process waits for the others' writing to SQLite at most so long."""
+"""How long a process waits, at most, while others write to SQLite."""
 
 
 @dataclass(frozen=True)

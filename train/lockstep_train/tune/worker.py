@@ -37,7 +37,7 @@ class SearchTask:
         identity: what it is about.
         space: what is searched.
         datasets: one, or one for each fold.
-        trials: the study ends when so many are finished, by whomever; None for a grid.
+        trials: the study ends when all processes have finished so many; None for a grid.
         ends_at: time of `time.time` after which no trial is started; None where there is none.
     """
 

@@ -28,7 +28,7 @@ def without_missing(values: pl.Series, missing: Sequence[str]) -> pl.Series:
 
 
 def read_numbers(table: Table, words: pl.Series, *, declared: bool = False) -> pl.Series | None:
-    """The numbers that words spell; None where a row that is not tested spells another thing.
+    """The numbers that words spell; None where a row outside the test file spells none.
 
     Args:
         table: says which rows are those of a test file, and names them.
@@ -43,7 +43,7 @@ def read_numbers(table: Table, words: pl.Series, *, declared: bool = False) -> p
             numbers or only the test file has such a cell.
     """
     decisive = table.decisive
-    # Most columns of words show it early, and reading all of one costs time.
+    # Most columns of words show early that they are no numbers; reading all of one costs time.
     if not declared:
         first = words.head(min(1000, decisive))
         if first.cast(pl.Float64, strict=False).null_count() > first.null_count():

@@ -92,7 +92,7 @@ def _parse(path: Path, text: Delimited) -> pl.DataFrame | None:
             raise_if_empty=False,
         )
     except pl.exceptions.PolarsError:
-        return None  # what is wrong is said better by the reader that knows the line
+        return None  # the reader that knows the line says better what is wrong
     longest = frame.select(pl.max_horizontal(pl.all().str.len_bytes().max())).item()
     if longest > csv.field_size_limit():
         return None

@@ -65,8 +65,8 @@ class Parts:
     def by_group(cls, rows: RowNumbers, groups: NDArray[Any], shares: Shares, seed: int) -> Self:
         """Draw the parts so that all rows of a group lie in one.
 
-        The groups that no part could easily take in late come first, the others in a drawn order;
-        each goes to the part that has the least of its share.
+        Large groups come first, because no part could easily take them in later; the others follow
+        in a drawn order. Each goes to the part that has the least of its share.
         """
         found, inverse, sizes = np.unique(groups, return_inverse=True, return_counts=True)
         wanted = np.array([shares.train, shares.validation, shares.test]) * len(rows)
@@ -99,7 +99,7 @@ class Parts:
 def _dealt(
     rows: RowNumbers, classes: NDArray[np.int64], shares: Shares, seed: int
 ) -> tuple[RowNumbers, RowNumbers, RowNumbers]:
-    """Of each class the rounded shares, and what is left, one row at least, to the training."""
+    """Hold out the rounded shares of each class; the rest, at least one row, is trained on."""
     generator = np.random.default_rng(seed)
     parts: tuple[list[RowNumbers], ...] = ([rows[:0]], [rows[:0]], [rows[:0]])
     for label in np.unique(classes):
@@ -116,7 +116,7 @@ def _dealt(
 def _drawn(
     rows: RowNumbers, classes: NDArray[Any] | None, shares: Shares, seed: int
 ) -> tuple[RowNumbers, RowNumbers, RowNumbers]:
-    # Rounded: 0.2 + 0.2 is a hair's breadth from 0.4, and a row may hang on it.
+    # Rounded: sums of shares such as 0.1 + 0.2 are not exact, and the difference may move a row.
     held_out = round(shares.validation + shares.test, 12)
     places = np.arange(len(rows))
     train, rest = train_test_split(places, test_size=held_out, random_state=seed, stratify=classes)

@@ -12,7 +12,7 @@ from lockstep.errors import InvalidSetting
 AUTO = "auto"
 
 MOST_VALIDATION = 6_000
-"""Rows of the validation split where nobody chose, but for rounding: they tell 0.9 to ± 0.004."""
+"""Most validation rows by default, before rounding: they tell an accuracy of 0.9 to ± 0.004."""
 
 _FORM = re.compile(r"[\d.]+(/[\d.]+)+")
 

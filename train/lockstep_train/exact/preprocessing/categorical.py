@@ -21,7 +21,7 @@ from lockstep_train.network.preprocessing.categorical import (
 
 
 class ExactCodes(nn.Module):
-    """`Codes` with bounds that a reader of the file can see. Shape: ``[n, k]`` → ``[n, k]``."""
+    """`Codes` with bounds that the proof can read in the file. Shape: ``[n, k]`` → ``[n, k]``."""
 
     unknown: Tensor
     missing: Tensor

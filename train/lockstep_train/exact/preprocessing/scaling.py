@@ -104,7 +104,7 @@ class ExactQuantileScaling(ExactScaling):
         below = (inside.unsqueeze(-1) >= self.knots).to(torch.float64).sum(dim=-1)
         place = below.to(torch.int64) + self.offset
         risen = ((inside - self.start[place]) * self.slope[place]).round()
-        # Between two knots the rank lies between theirs; the bounds say so to the file's reader.
+        # Between two knots the rank lies between theirs; the bounds tell the proof so.
         risen = risen.clamp(-(2.0**50), 2.0**50) + self.height[place]
         return torch.minimum(torch.maximum(risen, self.least), self.most) * self.unit
 

@@ -43,7 +43,7 @@ class Stateful(Protocol):
 class Checkpoint:
     """The file in which a fit is kept while it goes on.
 
-    Its first 64 bytes are the digest of the rest, which nothing in it runs to read
+    Its first 64 bytes are the digest of the rest. To read it runs nothing that it holds
     (`fit.checkpoint.container`).
 
     Args:

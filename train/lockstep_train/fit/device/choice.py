@@ -33,7 +33,7 @@ def device_of(training: TrainingConfiguration) -> Device:
             "pip install 'lockstep[distributed]', or set training.device = 'cpu' and start one "
             "process."
         )
-    # Imported here: a fit on the CPU does without this library, and without the time to load it.
+    # Imported here: a fit on the CPU needs neither this library nor the time to load it.
     from lockstep_train.fit.device.parallel import FabricDevice  # noqa: PLC0415
 
     return FabricDevice.launched(name) if launched else FabricDevice.alone(name)

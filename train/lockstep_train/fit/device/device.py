@@ -1,4 +1,4 @@
-"""A device: this process's CPU, and what is asked of any other that a network is fitted on."""
+"""A device: this process's CPU, and the interface of any other that a network is fitted on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Agreed = TypeVar("Agreed")
 
 
 class Device:
-    """The CPU of this process, in float32; and what several processes add to it, which is nothing.
+    """The CPU of this process alone, in float32; other devices override what they do otherwise.
 
     Attributes:
         name: ``cpu`` or ``cuda``.

@@ -12,13 +12,13 @@ from torch import Tensor
 from lockstep_train.fit.optimiser import kernels
 
 _ALIGNED = 16
-"""Floats of 64 bytes, a multiple of which every parameter begins at: a vector of the processor."""
+"""Every parameter begins at a multiple of so many floats: 64 bytes, a vector of the processor."""
 
 
 class Flat:
     """Parameters that lie one after another in memory, and beside them their gradients.
 
-    What is done to all of them alike is then one call; for a network of few weights a call costs
+    An operation on all of them is then one call; for a network of few weights a call costs
     more than its arithmetic. The parameters stay the very same objects: their values and their
     gradients become views. Between two of them there may be a few zeros.
 
@@ -66,7 +66,7 @@ class Flat:
         ]
 
     def gather(self) -> bool:
-        """Bring what a backward pass left as gradients to lie here.
+        """Copy the gradients that a backward pass left into the flat memory.
 
         A backward pass hands its own tensors over without adding them to anything, if no gradient
         is there yet: to copy them afterwards costs less than to let it add.

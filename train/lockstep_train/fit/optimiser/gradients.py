@@ -40,5 +40,5 @@ def bound_together(gradients: Tensor, largest: float) -> None:
 
 
 def _share(norm: float, largest: float) -> float:
-    # Written so that a norm that is no number spoils the weights, which the fit then tells of.
+    # Written so that a norm that is no number spoils the weights: the fit then reports it.
     return 1.0 if norm <= largest else largest / (norm + _FLOOR)

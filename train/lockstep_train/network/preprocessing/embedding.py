@@ -64,7 +64,7 @@ class PiecewiseLinear(nn.Module):
             ("least", least),
             ("most", most),
         ):
-            # A place without a bin is always 0: the least of it is the most of it.
+            # A place without a bin is always 0: both its bounds are 0.
             spread = np.zeros(self.width, np.float32)
             spread[places] = values
             self.register_buffer(name, torch.from_numpy(spread))

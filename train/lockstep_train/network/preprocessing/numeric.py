@@ -1,4 +1,4 @@
-"""Numbers, and what is true or false, as the blocks take them."""
+"""Numeric and boolean columns, as the blocks take them."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class Boolean(nn.Module):
         self.imputation = imputation([columns[j] for j in places], rows[:, places])
 
     def forward(self, features: Tensor) -> Tensor:
-        """Preprocess ``[n, d]``; what is no 0 and no 1 is brought between them."""
+        """Preprocess ``[n, d]``; other numbers than 0 and 1 are clipped to between them."""
         return cast("Tensor", self.imputation(self.selection(features))).clamp(0, 1)
 
 

@@ -1,4 +1,4 @@
-"""Scalings that bear what a mean and a deviation do not: outliers and crooked distributions."""
+"""Scalings for what a mean and a deviation cannot describe: outliers and skewed distributions."""
 
 from __future__ import annotations
 
@@ -57,11 +57,12 @@ class RobustScaling(nn.Module):
 
 
 class QuantileScaling(nn.Module):
-    """A number's rank in training, as the normal distribution would have it at that rank.
+    """A number's rank in training → the normal distribution's quantile at that rank.
 
     Between two knots the rank is interpolated. How many knots lie at or below a number is counted
     by comparisons: a sum of ones is exact in any order, so a row's bits cannot depend on its batch.
-    A value that many rows share has the middle of their ranks. Beyond training's ends lie the ends.
+    A value that many rows share has the middle of their ranks. A number beyond training's ends
+    takes the rank of the end.
 
     Shape: ``[n, d]`` → ``[n, d]``.
     """
@@ -78,7 +79,7 @@ class QuantileScaling(nn.Module):
         super().__init__()
         width = max(len(knots) for knots, _ in curves)
         beyond = np.full((len(curves), width), np.inf, np.float32)
-        # A place for each number of knots below: none is where NaN, which is below nothing, ends.
+        # A place for each number of knots below: NaN, which is above no knot, takes the first.
         start, height, slope = np.zeros((3, len(curves), width + 1), np.float32)
         for j, (knots, heights) in enumerate(curves):
             beyond[j, : len(knots)] = knots
