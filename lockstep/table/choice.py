@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
 from lockstep.artifact.columns import Column
 from lockstep.errors import SHOWN_PROBLEMS, Unreadable
+from lockstep.spelling import nearest_word
 from lockstep.table.chunk import Note
 
 
@@ -39,8 +39,8 @@ def choose(path: Path, names: Sequence[str], columns: Sequence[Column], note: No
     taken = set(found)
     extra = [name for place, name in enumerate(names) if place not in taken]
     if absent:
-        near = difflib.get_close_matches(absent[0], extra, n=1)
-        hint = f" Is {near[0]!r} meant for {absent[0]!r}?" if near else ""
+        near = nearest_word(absent[0], extra)
+        hint = f" Is {near!r} meant for {absent[0]!r}?" if near else ""
         listed = ", ".join(absent[:SHOWN_PROBLEMS])
         more = f" and {len(absent) - SHOWN_PROBLEMS} more" if len(absent) > SHOWN_PROBLEMS else ""
         raise Unreadable(

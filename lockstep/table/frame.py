@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lockstep.artifact.columns import Column
-from lockstep.errors import EngineUnavailable, Unreadable
+from lockstep.errors import EngineUnavailable, Unreadable, first_line
 from lockstep.table.choice import choose
 from lockstep.table.chunk import CHUNK_ROWS, Chunk, Note
 
@@ -40,11 +40,12 @@ def read_frame(path: Path, columns: Sequence[Column], note: Note) -> Iterator[Ch
         with path.open("rb") as file:
             frame = read(file)
     except (polars.exceptions.PolarsError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise Unreadable(f"{path} cannot be read as {path.suffix}: {reason}.") from error
+        raise Unreadable(f"{path} cannot be read as {path.suffix}: {first_line(error)}.") from error
     wanted = choose(path, frame.columns, columns, note)
     frame = frame.select([frame.columns[place] for place in wanted])
     frame = frame.with_columns(polars.selectors.decimal().cast(polars.Float64))
-    for start in range(0, frame.height, CHUNK_ROWS):
-        rows = [list(row) for row in frame.slice(start, CHUNK_ROWS).iter_rows()]
-        yield Chunk(range(start + 1, start + 1 + len(rows)), rows)
+    first = 1
+    for piece in frame.iter_slices(CHUNK_ROWS):
+        rows = [list(row) for row in piece.iter_rows()]
+        yield Chunk(range(first, first + len(rows)), rows)
+        first += len(rows)

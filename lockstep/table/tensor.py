@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lockstep.artifact.columns import FeatureArray
 from lockstep.artifact.encoding import check_features, check_finite
 from lockstep.artifact.manifest import Manifest
+from lockstep.engine.tile import pieces
 from lockstep.errors import InvalidInstances, Unreadable
 from lockstep.table.chunk import CHUNK_ROWS, located
 
@@ -34,15 +35,17 @@ def read_tensor(path: Path, manifest: Manifest) -> Iterator[FeatureArray]:
         expected = ", ".join(map(str, ("rows", *shape)))
         found = f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else "an .npz"
         raise Unreadable(f"{path} must hold numbers of shape [{expected}], got {found}.")
-    for start in range(0, len(array), CHUNK_ROWS):
+    first = 1
+    for piece in pieces(array, CHUNK_ROWS):
         with np.errstate(over="ignore"):  # what float32 cannot hold is refused as infinite
-            features = np.ascontiguousarray(array[start : start + CHUNK_ROWS], np.float32)
+            features = np.ascontiguousarray(piece, np.float32)
         try:
             if manifest.columns:
                 check_features(features, manifest.columns)
             else:
                 check_finite(features)
         except InvalidInstances as error:
-            places = range(start + 1, start + 1 + len(features))
+            places = range(first, first + len(features))
             raise located(path, "row", places, error) from error
         yield features
+        first += len(features)
