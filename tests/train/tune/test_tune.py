@@ -1,3 +1,4 @@
+import os
 import tomllib
 from itertools import count
 
@@ -9,9 +10,10 @@ from lockstep.artifact.columns import Column
 from lockstep.errors import InvalidSetting, NotFound, Unreadable
 from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.data.dataset import Dataset, Split
+from lockstep_train.tune.command import write_study
 from lockstep_train.tune.objective import Objective
 from lockstep_train.tune.result.plot import draw_study
-from lockstep_train.tune.result.settings_file import settings_document, write_settings
+from lockstep_train.tune.result.settings_file import settings_document
 from lockstep_train.tune.result.tables import (
     describe_study,
     influence_rows,
@@ -282,7 +284,7 @@ def test_a_number_below_1_is_refused(wrong):
 
 def test_the_settings_that_are_found_read_back_to_the_same_configuration(tuning, here):
     path = here / "found.toml"
-    write_settings(tuning, path)
+    assert write_study(tuning, path) == here / "found.png"
     assert Configuration.from_toml(path) == Configuration.model_validate(
         tuning.configuration.model_dump(exclude_none=True)
     )
@@ -290,6 +292,36 @@ def test_the_settings_that_are_found_read_back_to_the_same_configuration(tuning,
     assert "# searched" in document
     assert tomllib.loads(document)["training"]["epochs"] == 3
     assert "Passes over the training split" in document
+    assert (here / "found.png").read_bytes() == draw_study(tuning)
+    assert (here / "found.md").read_text() == study_markdown(tuning)
+
+
+@pytest.mark.parametrize("ended", [0, 1, 2])
+def test_an_interrupted_write_leaves_the_old_file(tuning, here, monkeypatch, ended):
+    over, sync = count(), os.fsync
+
+    def interrupted(descriptor):
+        if next(over) == ended:
+            raise KeyboardInterrupt
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    names = ["found.toml", "found.png", "found.md"]
+    for name in names:
+        (here / name).write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt):
+        write_study(tuning, here / "found.toml")
+    assert [(here / name).read_bytes() == b"old" for name in names] == [
+        place >= ended for place in range(3)
+    ]
+    assert not [path for path in here.iterdir() if path.name not in names]
+
+
+@pytest.mark.parametrize("suffix", [".toml", ".png", ".md"])
+def test_a_file_of_a_study_that_cannot_be_written_is_named(tuning, here, suffix):
+    (here / f"found{suffix}").mkdir()
+    with pytest.raises(InvalidSetting, match=rf"found\{suffix} cannot be written: Is a directory"):
+        write_study(tuning, here / "found.toml")
 
 
 def test_tables_and_sentences_say_what_was_found(tuning):

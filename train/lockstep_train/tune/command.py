@@ -6,13 +6,15 @@ from pathlib import Path
 
 from rich.console import Console
 
+from lockstep.artifact.whole import write_file
 from lockstep.display import plain_table
+from lockstep.errors import InvalidSetting
 from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.console import say, tell_data
 from lockstep_train.data.sources.load import load
 from lockstep_train.defaults import settle_defaults
 from lockstep_train.tune.result.plot import draw_study
-from lockstep_train.tune.result.settings_file import write_settings
+from lockstep_train.tune.result.settings_file import settings_document
 from lockstep_train.tune.result.tables import (
     describe_study,
     influence_rows,
@@ -20,7 +22,7 @@ from lockstep_train.tune.result.tables import (
     trial_columns,
     trial_rows,
 )
-from lockstep_train.tune.result.tuning import Attempt
+from lockstep_train.tune.result.tuning import Attempt, Tuning
 from lockstep_train.tune.space.space import Space
 from lockstep_train.tune.tune import Plan, tune
 
@@ -47,7 +49,8 @@ def tune_source(
         Whether a person ended it.
 
     Raises:
-        InvalidSetting: settings, a grid or a study that do not go with the data.
+        InvalidSetting: settings, a grid or a study that do not go with the data, or a file that
+            cannot be written.
         Unreadable: a file that cannot be trained on.
     """
     dataset = load(source, configuration)
@@ -66,15 +69,41 @@ def tune_source(
         console.print(plain_table(("setting", "share", "direction"), influence_rows(found)))
     say(console, describe_study(found))
     settings = output or Path(f"{plan.name}.toml")
-    write_settings(found, settings)
-    picture = settings.with_suffix(".png")
-    picture.write_bytes(draw_study(found))
-    settings.with_suffix(".md").write_text(study_markdown(found), encoding="utf-8")
+    picture = write_study(found, settings)
     say(
         console,
         f"Train with it: lockstep train {source} --config {settings} (what mattered: {picture})",
     )
     return found.interrupted
+
+
+def write_study(found: Tuning, settings: Path) -> Path:
+    """Write the settings that were found, with the study's picture and tables beside them.
+
+    Each file is written whole or not at all, and replaces the one that was there.
+
+    Args:
+        found: the study's outcome.
+        settings: the TOML file; the picture and the tables have its name with another suffix.
+
+    Returns:
+        The picture's path.
+
+    Raises:
+        InvalidSetting: a file cannot be written.
+    """
+    picture = settings.with_suffix(".png")
+    contents = {
+        settings: settings_document(found).encode(),
+        picture: draw_study(found),
+        settings.with_suffix(".md"): study_markdown(found).encode(),
+    }
+    for path, content in contents.items():
+        try:
+            write_file(path, (content,))
+        except OSError as error:
+            raise InvalidSetting(f"{path} cannot be written: {error.strerror or error}.") from error
+    return picture
 
 
 def _tell(console: Console, trial: Attempt) -> None:

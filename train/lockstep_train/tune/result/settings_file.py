@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from pathlib import Path
 
 import tomlkit
 from pydantic import BaseModel
 from tomlkit.items import Table
 
-from lockstep.errors import InvalidSetting
 from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.tune.result.tuning import Tuning
 
@@ -67,15 +65,3 @@ def _searched(tuning: Tuning) -> list[str]:
     return [
         "network.hidden" if name in {"network.width", "network.depth"} else name for name in names
     ]
-
-
-def write_settings(tuning: Tuning, path: Path) -> None:
-    """Write `settings_document` to a file.
-
-    Raises:
-        InvalidSetting: the file cannot be written.
-    """
-    try:
-        path.write_text(settings_document(tuning), encoding="utf-8")
-    except OSError as error:
-        raise InvalidSetting(f"{path} cannot be written: {error.strerror}.") from error
