@@ -1,1 +1,1 @@
-"""Requests that wait together run together."""
+"""Batching: requests that wait at the same time run as one batch."""

@@ -1,4 +1,4 @@
-"""Answers: what every batch is asked for at once, so that no request pays for it alone."""
+"""Answers: the best class of each row, computed once per batch and not once per request."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ NO_NUMBER = -1
 
 
 def judged(engine: Engine, task: Task) -> Run:
-    """An engine's run that also says, of each row, which class is the most probable.
+    """An engine's run with one more output: the most probable class of each row.
 
     Args:
         engine: locked and proved.
         task: of the network.
 
     Returns:
-        A run whose last output is int64 ``[n]``: the place of the best class, 0 for a number, or −1
-        where the row's answer is not finite. An imported model (``tensors``) may mean its NaN; for
-        it the last output is 0.
+        A run whose last output is int64 ``[n]``: the index of the best class, 0 for a number, or −1
+        where the row's answer is not finite. NaN may be a valid answer of an imported model
+        (``tensors``), so its last output is always 0.
     """
     if task == "tensors":
         return lambda features: (*engine.run(features), np.zeros(len(features), np.int64))
@@ -40,14 +40,17 @@ def judged(engine: Engine, task: Task) -> Run:
 
 
 def best_places(answers: Outputs) -> list[int]:
-    """The place of each row's best class.
+    """The index of each row's best class.
 
     Args:
-        answers: of a judged run.
+        answers: the outputs of a judged run, each ``[n, ...]``.
+
+    Returns:
+        ``n`` indices.
 
     Raises:
-        InvalidInstances: naming the instances whose values overflow the network: a label read off
-            NaN would be a wrong one.
+        InvalidInstances: naming the instances whose values overflow the network. A label computed
+            from NaN would be wrong.
     """
     best: list[int] = answers[-1].tolist()
     if NO_NUMBER in best:

@@ -1,15 +1,16 @@
-"""Batching: requests that wait together run together, and never wait for ever.
+"""The batcher: requests that wait at the same time run as one batch.
 
-An idle service adds no delay: a request runs in the next turn of the event loop, with whatever
-else that turn has read from the network. While the engine runs, requests gather and run together in
-the turn after.
+An idle service adds no delay: a request runs in the next iteration of the event loop, together with
+all other requests that the iteration has read from the network. Requests that arrive while the
+engine runs form the next batch.
 
 Each request has its own waiter. Requests whose client left or whose deadline passed are dropped
-before the run. A run that fails is repeated request by request, so that each bears only its own
-failure. Nothing but ``close`` ends the work.
+before the run. A run that fails is repeated request by request, so that each request gets only its
+own failure. Only ``close`` stops the batcher.
 
-A large request is run in pieces, and goes to the end of the queue after each. In company its pieces
-are small: a single row never waits for longer than about ``COMPANY_S`` for somebody else's rows.
+A large request is run in pieces, and goes to the end of the queue after each piece. Its pieces are
+small while small requests arrive: a single row waits at most about ``COMPANY_S`` for the rows of a
+large request.
 """
 
 from __future__ import annotations
@@ -30,25 +31,33 @@ from lockstep_service.batching.run_cost import Run, RunCost
 from lockstep_service.errors import DeadlineExceeded, NotServing, QueueFull
 from lockstep_service.view.telemetry import RunMetrics
 
-# How long the rows of a large request may hold up the others, and how long after one of them it is
-# taken for granted that more will come.
+# How long the rows of a large request may delay small requests.
 COMPANY_S = 0.3e-3
+# How long after a small request more of them are expected.
 COMPANY_REMEMBERED_S = 0.1
 LEAST_PIECE_ROWS = 8
-# A run in a thread costs about 0.1 ms more, and keeps the event loop free meanwhile.
+# A run in a thread costs about 0.1 ms more, and does not block the event loop.
 THREAD_ABOVE_S = 1e-3
-# So many runs wait for the thread at most, where only large requests are there and a run is shorter
-# than this: the thread then goes from one to the next without asking the event loop.
+# Most runs that are queued for the thread while only large requests wait. The thread then starts
+# the next run without waiting for the event loop.
 MOST_IN_THREAD = 4
+# Longer runs are not queued ahead.
 AHEAD_BELOW_S = 3e-3
 
 
 class Batcher:
-    """Gathers the rows of waiting requests for one engine, and gives each its own back.
+    """Runs the rows of waiting requests in batches, and gives each request its own outputs.
 
-    A short run takes place in the event loop: that costs least. A run that is expected to take
-    longer than ``THREAD_ABOVE_S`` takes place in a thread, and the event loop goes on reading and
-    answering. While only large requests wait, the thread gets its next run before it asks for one.
+    A short run takes place in the event loop, which costs least. A run that is expected to take
+    longer than ``THREAD_ABOVE_S`` takes place in a thread, while the event loop reads and answers.
+    While only large requests wait, the next runs are queued before the thread is free.
+
+    Args:
+        run: of the engine; see `batching.answers.judged`.
+        metrics: count the runs, and the rows that wait.
+        max_batch_rows: of one run.
+        max_queue_rows: that may wait.
+        cost: of a run on this machine.
     """
 
     def __init__(
@@ -65,12 +74,12 @@ class Batcher:
         self._max_batch_rows = max_batch_rows
         self._max_queue_rows = max_queue_rows
         self._cost = cost
-        # Rows of a run that holds nobody up; a request of no more is small.
+        # Rows of a run within COMPANY_S. A request of at most so many rows is small.
         self._small_rows = min(max_batch_rows, max(LEAST_PIECE_ROWS, cost.rows_within(COMPANY_S)))
-        self._thread = ThreadPoolExecutor(1, "engine")  # its thread starts when it is first needed
+        self._thread = ThreadPoolExecutor(1, "engine")  # starts its thread at the first use
         self._queue: deque[QueuedRequest] = deque()
         self._queued_rows = 0
-        # Of requests larger than the queue, the waiting rows that `_refuse_if_full` leaves out.
+        # Waiting rows that `_refuse_if_full` does not count, of requests larger than the queue.
         self._uncounted_rows = 0
         self._rows_per_s = 0.0
         self._turn_is_due = False
@@ -85,16 +94,16 @@ class Batcher:
         return self._queued_rows > self._max_batch_rows
 
     def submit(self, features: FeatureArray, timeout_s: float) -> asyncio.Future[Outputs]:
-        """Run rows, together with whatever waits.
+        """Run rows, in a batch with other waiting requests.
 
         Args:
             features: float32 ``[n, ...]``, n ≥ 1, valid.
-            timeout_s: after which they are not run any more.
+            timeout_s: the deadline, in seconds from now. Rows are not run after it.
 
         Returns:
             A future of the run's outputs, each with ``n`` rows. It may end in DeadlineExceeded
-            (the time ran out before the run), EngineFailure (the engine could not run these rows)
-            or NotServing (the service is stopping). Whoever cancels it leaves the queue.
+            (the deadline passed before the run), EngineFailure (the engine could not run these
+            rows) or NotServing (the service is stopping). Cancelling it drops the request.
 
         Raises:
             QueueFull: where too many rows wait already.
@@ -105,7 +114,12 @@ class Batcher:
         return future
 
     def enqueue(self, features: FeatureArray, timeout_s: float, waiter: Waiter) -> None:
-        """Run rows for a waiter; `submit` says the rest.
+        """Run rows, and give the outputs or the error to a waiter.
+
+        Args:
+            features: float32 ``[n, ...]``, n ≥ 1, valid.
+            timeout_s: the deadline, in seconds from now. Rows are not run after it.
+            waiter: takes what the future of `submit` would hold.
 
         Raises:
             QueueFull: where too many rows wait already.
@@ -126,12 +140,12 @@ class Batcher:
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         loop = self._loop
         if loop is None or not loop.is_running():
-            # Asked once: in Python 3.11 it is a call of the system (of getpid) each time.
+            # Kept: in Python 3.11 each call of get_running_loop is a system call (getpid).
             loop = self._loop = asyncio.get_running_loop()
         return loop
 
     def close(self) -> None:
-        """Refuse what comes, and answer what waits with the reason."""
+        """Refuse new requests, and fail the waiting ones with NotServing."""
         self._closed = True
         while self._queue:
             self._fail(self._queue.popleft(), NotServing("The service is stopping; ask another."))
@@ -140,13 +154,16 @@ class Batcher:
     def _admit(self, rows: int) -> None:
         if self._closed:
             raise NotServing("The service is stopping; ask another.")
-        # A request larger than the whole queue is taken by an idle service: it could never be
-        # taken otherwise.
+        # An empty queue admits a request of any size: one larger than the queue would else never
+        # be admitted.
         if self._queue and self._queued_rows + rows > self._max_queue_rows:
             self._refuse_if_full(rows)
 
     def _refuse_if_full(self, rows: int) -> None:
-        """Count a request larger than the queue as half of it: the other half is for the others."""
+        """Refuse a request for which the queue has no room.
+
+        A request larger than the queue counts as half of it, which leaves room for small requests.
+        """
         waiting = self._queued_rows - self._uncounted_rows
         if waiting + rows - self._uncounted(rows) > self._max_queue_rows:
             seconds = self._queued_rows / self._rows_per_s if self._rows_per_s else 1.0
@@ -158,12 +175,12 @@ class Batcher:
             )
 
     def _uncounted(self, waiting: int) -> int:
-        """Of a request larger than the queue, the waiting rows beyond half of the queue."""
+        """The waiting rows of a request beyond half of the queue; 0 if it fits into the queue."""
         most = self._max_queue_rows
         return waiting - most // 2 if waiting > most else 0
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Let there be a turn, if anything waits and a run may begin or wait for the thread."""
+        """Schedule a turn if requests wait and a run may begin or be queued for the thread."""
         if self._queue and (not self._in_thread or self._may_run_ahead()):
             self._turn_is_due = True
             loop.call_soon(self._turn, loop)
@@ -174,7 +191,7 @@ class Batcher:
         return self._cost.of(self._max_batch_rows) < AHEAD_BELOW_S
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Run one batch; what still waits has its turn after the network was read again."""
+        """Run one batch; the rest waits for the next turn, after the network was read again."""
         self._turn_is_due = False
         pieces = self._gather()
         try:
@@ -191,7 +208,7 @@ class Batcher:
         return self._cost.of(sum(len(piece.rows) for piece in pieces)) > THREAD_ABOVE_S
 
     def _after(self, loop: asyncio.AbstractEventLoop, done: asyncio.Future[list[Outcome]]) -> None:
-        """Give what the thread has run."""
+        """Give out the outputs of a run that the thread has finished."""
         self._in_thread -= 1
         try:
             self._give(done.result())
@@ -200,7 +217,7 @@ class Batcher:
                 self._schedule(loop)
 
     def _gather(self) -> list[Piece]:
-        """Rows for one run, in order of arrival; a request that is larger goes to the end again."""
+        """Rows for one run, in order of arrival; a request with more rows returns to the end."""
         space = self._max_batch_rows
         pieces: list[Piece] = []
         now = monotonic()
@@ -212,7 +229,7 @@ class Batcher:
             taken = min(waiting, space)
             if waiting > space:
                 taken = min(space, self._large_piece_rows(now))
-                space = taken  # it is the last of this run
+                space = taken  # no further request joins this run
             whole = taken == len(request.features)
             rows = (
                 request.features
@@ -231,7 +248,7 @@ class Batcher:
         return pieces
 
     def _large_piece_rows(self, now: float) -> int:
-        """Rows of a large request in one run: few where small ones come and go."""
+        """Rows of a large request in one run: few while small requests are expected."""
         return self._max_batch_rows if now > self._company_until else self._small_rows
 
     def _is_wanted(self, request: QueuedRequest, now: float) -> bool:
@@ -250,7 +267,7 @@ class Batcher:
         request.waiter.take(error)
 
     def _leave(self, request: QueuedRequest) -> None:
-        """Drop the rows of a request that have not begun; those on their way are not given."""
+        """Drop the waiting rows of a request; the outputs of its running pieces are not given."""
         waiting = len(request.features) - request.begun
         self._queued_rows -= waiting
         self._uncounted_rows -= self._uncounted(waiting)
@@ -258,10 +275,10 @@ class Batcher:
         request.is_settled = True
 
     def _run_together(self, pieces: list[Piece]) -> list[Outcome]:
-        """Run pieces as one batch; where that fails, each by itself."""
+        """Run pieces as one batch; if that fails, run each piece alone."""
         try:
             outputs = self._run_rows([piece.rows for piece in pieces])
-        except Exception as error:  # noqa: BLE001 - whatever it is, neighbours must not bear it
+        except Exception as error:  # noqa: BLE001 - no error may reach the other requests
             if len(pieces) == 1:
                 return [Outcome(pieces[0], error)]
             return [outcome for piece in pieces for outcome in self._run_together([piece])]
@@ -281,7 +298,7 @@ class Batcher:
         outputs = self._run(features)
         seconds = monotonic() - begin
         for output in outputs:
-            if len(output) != len(features):  # else rows would go to the wrong request
+            if len(output) != len(features):  # rows would go to the wrong request
                 raise EngineFailure(
                     f"Expected {len(features)} rows of output, got {len(output)}; nothing of this "
                     f"run can be given to anybody."
@@ -294,7 +311,7 @@ class Batcher:
 
     def _give(self, outcomes: list[Outcome]) -> None:
         for (request, rows), result in outcomes:
-            if request.is_settled:  # an earlier piece of it failed while this one was on its way
+            if request.is_settled:  # an earlier piece of it failed while this one ran
                 continue
             if isinstance(result, Exception):
                 if request.begun < len(request.features):

@@ -1,4 +1,4 @@
-"""A queued request: its rows on their way through the engine, and who waits for them."""
+"""A queued request: its rows, its deadline, and the waiter for its outputs."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ from lockstep.engine.engine import Outputs
 
 
 class Waiter(Protocol):
-    """Who waits for the rows of a request."""
+    """Takes the outputs of one request."""
 
     @property
     def is_gone(self) -> bool:
-        """Whether nobody waits any more: the rows need not be run."""
+        """Whether the client has left; the rows need not be run."""
 
     def take(self, result: Outputs | Exception) -> None:
-        """Take the outputs, each with the request's rows, or the error that is its own.
+        """Take the outputs of the request's rows, or its error.
 
-        It is called once, in the event loop, and raises nothing.
+        The batcher calls it at most once, in the event loop. It must not raise.
+
+        Args:
+            result: the outputs, each ``[n, ...]`` for the request's ``n`` rows, or the error.
         """
 
 
 class FutureWaiter:
-    """A future as a waiter; whoever cancels it is gone."""
+    """A waiter that resolves a future. A cancelled future means that the client has left."""
 
     def __init__(self, future: asyncio.Future[Outputs]) -> None:
         self._future = future
@@ -36,7 +39,7 @@ class FutureWaiter:
         return self._future.done()
 
     def take(self, result: Outputs | Exception) -> None:
-        """Settle the future."""
+        """Resolve the future."""
         if self._future.done():
             return
         if isinstance(result, Exception):
@@ -47,16 +50,16 @@ class FutureWaiter:
 
 @dataclass(slots=True, eq=False)
 class QueuedRequest:
-    """One request on its way through the engine.
+    """One request in the queue or in a run.
 
     Attributes:
         features: float32 ``[n, ...]``.
-        waiter: for its own rows.
+        waiter: takes the outputs of its rows.
         deadline: by the monotonic clock, in seconds.
-        begun: rows that have been given to a run.
-        pieces: the outputs of those that have come back.
-        finished: rows that have come back.
-        is_settled: whether its waiter has an error already, or is gone.
+        begun: number of rows that were given to a run.
+        pieces: the outputs of the finished pieces.
+        finished: number of rows whose run has finished.
+        is_settled: whether its waiter already has an error, or its client has left.
     """
 
     features: FeatureArray
@@ -69,14 +72,14 @@ class QueuedRequest:
 
 
 class Piece(NamedTuple):
-    """The rows of a request that take part in one run."""
+    """The rows of one request in one run."""
 
     request: QueuedRequest
     rows: FeatureArray
 
 
 class Outcome(NamedTuple):
-    """What a run gave to a piece: its rows, or the error that is its own."""
+    """The result of a run for one piece: its outputs, or its error."""
 
     piece: Piece
     result: Outputs | Exception
