@@ -1,1 +1,1 @@
-"""Bytes on a socket: uvicorn's connection, and the way past ASGI."""
+"""Bytes on a socket: uvicorn's connection, and shortcuts that bypass ASGI."""

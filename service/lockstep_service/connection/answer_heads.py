@@ -10,9 +10,10 @@ DefaultHeaders = list[tuple[bytes, bytes]]
 
 
 class Heads:
-    """The heads of answers up to the value of their content-length, each made once a second.
+    """Cached heads of answers, up to the value of their content-length.
 
-    Uvicorn makes its default headers anew every second, for the date that is one of them.
+    The cache is cleared when uvicorn replaces its list of default headers. Uvicorn does so every
+    second, because the date is one of them.
     """
 
     def __init__(self) -> None:
@@ -20,7 +21,12 @@ class Heads:
         self._made: dict[tuple[int, tuple[bytes, bytes], HeaderLines], bytes] = {}
 
     def of(self, answer: Answer, default_headers: DefaultHeaders) -> bytes:
-        """The head of an answer."""
+        """The head of an answer, up to the value of its content-length.
+
+        Args:
+            answer: to which it belongs.
+            default_headers: uvicorn's, the same list until it replaces them.
+        """
         if default_headers is not self._default_headers:
             self._default_headers = default_headers
             self._made.clear()

@@ -1,4 +1,4 @@
-"""A connection: uvicorn's, which answers the common requests past ASGI."""
+"""The connection: uvicorn's own, with shortcuts that answer common requests without ASGI."""
 
 from __future__ import annotations
 
@@ -21,29 +21,35 @@ from lockstep_service.connection.transport import JoinedWrites
 from lockstep_service.errors import BadRequest
 from lockstep_service.view.log import log
 
-# So much of a body is taken before the others have their turn: what a connection has to read is
-# else read to its end, and the memory for it may take the system milliseconds a megabyte.
+# Bytes of a body that are read before other connections have their turn. Without this limit a
+# connection reads all that has arrived, and the operating system may need milliseconds for each
+# megabyte of memory.
 TURN_BYTES = 2**18
-# So much of a body is dropped after its request was answered, until the connection is closed.
+# Bytes of a body that are dropped after its request was answered, before the connection is closed.
 DROPPED_BYTES = 2**26
-# The sizes of chunks and what else stands between them may take so much, and so many times the
-# body: one byte a chunk takes six. A read, which may hold other requests too, is half of it.
+# The framing of a chunked body is its chunk sizes, extensions and trailers. It may take
+# FRAMING_BYTES plus FRAMING_RATIO times the bytes of the body. Chunks of one byte take six times
+# the body. A read may hold other requests too; one read is half of FRAMING_BYTES.
 FRAMING_BYTES, FRAMING_RATIO = 2**19, 16
-# Stands for a request whose head is read once more, without the upgrade that it asks for.
+# The cycle of a request whose head is parsed again without its upgrade header.
 UPGRADE: Any = object()
 
 
 class Connection(HttpToolsProtocol):
-    """Uvicorn's connection, with shortcuts, and answers in one write.
+    """Uvicorn's connection, with shortcuts, and with one write per answer.
 
-    A request takes the shortcut where its path has one and nothing about it is uncommon
-    (`Shortcuts.find`); it is not pipelined, and the client reads what it is sent. All others are
-    uvicorn's: they reach the ASGI application. What two parsers may read in two ways is refused,
-    and nothing behind it is read.
+    A request takes a shortcut if all of these hold:
+
+    - its path has a shortcut, and its headers are common ones (`Shortcuts.find`);
+    - it is not pipelined;
+    - the client reads what it is sent.
+
+    Uvicorn passes all other requests to the ASGI application. A request that two parsers may read
+    differently is refused, and the bytes after it are not read.
 
     Args:
-        shortcuts: past ASGI.
-        uvicorn: what uvicorn makes a connection of.
+        shortcuts: which bypass ASGI.
+        uvicorn: the keyword arguments with which uvicorn makes a connection.
     """
 
     cycle: Any  # uvicorn's RequestResponseCycle, or an Exchange
@@ -54,23 +60,27 @@ class Connection(HttpToolsProtocol):
         self._exchange: Exchange | None = None
         self._unbroken_bytes = 0
         self._dropped_bytes = 0
-        self._framing_left: int | None = None  # of a chunked body that is being read
+        # Bytes of framing that the current body may still take; None if it is not chunked.
+        self._framing_left: int | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Write through a transport that holds heads back."""
+        """Write through a transport that joins the head of an answer with its body."""
         self._socket = transport
         self._joined = JoinedWrites(transport)
-        super().connection_made(self._joined)  # type: ignore[arg-type]  # it stands for one
+        super().connection_made(self._joined)  # type: ignore[arg-type]  # it has the same methods
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let the rows of a client that has left leave the queue."""
+        """Mark the exchange of a client that has left, so that its rows are dropped."""
         if self._exchange is not None and not self._exchange.response_complete:
             self._exchange.left()
         self._exchange = None
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read requests; where a proxy may have read others, refuse and read no more."""
+        """Read requests; refuse ambiguous bytes and read no further.
+
+        A proxy in front may have found other requests in ambiguous bytes.
+        """
         if self.timeout_keep_alive_task is not None:
             self._unset_keepalive_if_required()
         try:
@@ -83,18 +93,19 @@ class Connection(HttpToolsProtocol):
             self._count_framing(self._framing_left - len(data))
 
     def _decline(self, rest: memoryview) -> None:
-        """Decline upgrades: the parser stops at that word, and is given the head without it.
+        """Ignore an upgrade, as RFC 9110 (7.8) allows.
 
-        The request is then one that never asked, and its body is found by the same parser.
+        The parser stops at a head that asks for an upgrade. A new parser gets the same head without
+        the upgrade header. It then reads the body as that of any other request.
 
         Args:
-            rest: what was received behind the head.
+            rest: the bytes received after the head.
         """
         while True:
             self.cycle = self._read
             lines = (b"%b: %b\r\n" % line for line in self.headers if line[0] != b"upgrade")
             stopped, self.parser = self.parser, HttpRequestParser(self)
-            # As uvicorn's own: what follows a request that says "close" is dropped.
+            # As in uvicorn's parser: bytes after a request with "connection: close" are dropped.
             self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
             first = (stopped.get_method(), self.url, stopped.get_http_version().encode())
             try:
@@ -109,7 +120,11 @@ class Connection(HttpToolsProtocol):
                 return
 
     def _count_framing(self, left: int) -> None:
-        """Refuse chunks whose sizes, extensions and trailers outweigh the body by far."""
+        """Refuse a chunked body whose framing is much larger than its data.
+
+        Args:
+            left: bytes of framing that the body may still take; negative when it took too many.
+        """
         self._framing_left = left
         if left < 0:
             self._refuse(
@@ -120,11 +135,11 @@ class Connection(HttpToolsProtocol):
             )
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Note a header; what it means is asked when all are there."""
+        """Keep a header; it is interpreted when all have come."""
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """Take the shortcut where there is one."""
+        """Take a shortcut if the request has one, else ASGI."""
         parser = self.parser
         if (
             self._is_idle()
@@ -157,21 +172,21 @@ class Connection(HttpToolsProtocol):
             self._read, self.cycle = self.cycle, UPGRADE
             return
         headers = dict(self.headers)
-        # A client of HTTP/1.0 does not know the interim answer.
+        # HTTP/1.0 has no interim answers.
         expected = headers.get(b"expect", b"").lower() == b"100-continue"
         self.expect_100_continue = expected and version != "1.0"
         self._framing_left = FRAMING_BYTES if b"transfer-encoding" in headers else None
         self._dropped_bytes = 0
         super().on_headers_complete()
-        self.headers = []  # what comes behind the body is none of its headers
+        self.headers = []  # collects the trailers from here on
 
     def _is_idle(self) -> bool:
-        """Whether nothing is under way, neither a request nor an answer that is not yet read."""
+        """Whether no request is in progress, and the client has read all answers."""
         cycle = self.cycle
         return (cycle is None or cycle.response_complete) and not self.flow.write_paused
 
     def on_body(self, body: bytes) -> None:
-        """Hand a part of the body on."""
+        """Pass on a part of the body."""
         if isinstance(self.cycle, Exchange):
             self.cycle.receive(body)
             self._unbroken_bytes += len(body)
@@ -187,7 +202,7 @@ class Connection(HttpToolsProtocol):
         super().on_body(body)
 
     def _pause(self) -> None:
-        """Read on in the loop's next turn."""
+        """Stop reading until the next iteration of the event loop."""
         self._unbroken_bytes = 0
         if not self.flow.read_paused:
             self.flow.pause_reading()
@@ -198,22 +213,22 @@ class Connection(HttpToolsProtocol):
             self.flow.resume_reading()
 
     def on_message_complete(self) -> None:
-        """Ask, where the request took the shortcut."""
+        """Start the run of a request that took a shortcut; leave others to uvicorn."""
         if isinstance(self.cycle, Exchange):
             self.cycle.ask(self.loop)
         elif self.cycle is not UPGRADE:
             check_trailers(self.headers)
             self._framing_left = None
             super().on_message_complete()
-            self.cycle.more_body = False  # uvicorn leaves it where the answer came first
+            self.cycle.more_body = False  # uvicorn does not reset it after an early answer
 
     def on_response_complete(self) -> None:
-        """Leave nothing held."""
+        """Write a head that is still held: the answer has no body."""
         self._joined.flush()
         super().on_response_complete()
 
     def _refuse(self, error: Exception) -> None:
-        """Answer what is no request when its turn comes, hang up, and read no more."""
+        """Read no more, answer the earlier requests, send a refusal, and close the connection."""
         method = self.parser.get_method()
         self.parser = cast("HttpRequestParser", Deaf())
         self._framing_left = None
@@ -233,16 +248,17 @@ class Connection(HttpToolsProtocol):
         elif self.pipeline and self.pipeline[0][0] is cycle:
             self.pipeline[0] = (cast("Any", refusal), self.app)
         else:
-            # An answer that needs no body is given first, as if the rest had come in a later read.
+            # The application may answer without the body. It gets the chance to do so first, as if
+            # the broken bytes had come in a later read.
             self.loop.call_soon(self._break_off, refusal)
 
     def fail(self, error: BaseException | None) -> None:
-        """Hang up over an error of our own, which the log has."""
+        """Log an error of our own, and close the connection."""
         log.error("connection broke off", exc_info=error)
         self.transport.close()
 
     def _break_off(self, refusal: Refusal) -> None:
-        """Answer in the place of a request whose body is broken; where it has one, hang up."""
+        """Refuse a request whose body is broken; if its answer has begun, only close."""
         if self.transport.is_closing():
             return
         if self.cycle.response_started:
@@ -254,7 +270,7 @@ class Connection(HttpToolsProtocol):
 
 
 def _reason(error: Exception, method: bytes) -> BaseException | None:
-    """Why the parser stopped: its own error, or that of what it called."""
+    """Why the parser stopped: its own error, or the error of a callback."""
     cause = error.__context__ if isinstance(error, HttpParserCallbackError) else error
     if not isinstance(cause, HttpParserError):
         return cause

@@ -1,10 +1,10 @@
-"""An exchange: one request and its answer on a connection, past ASGI.
+"""An exchange: one request and its answer on a connection, without ASGI.
 
-ASGI costs a small request more than its rows do: a task, a coroutine for each layer, a dictionary
-for each message, a future for the rows. Where a request is of the common kind, the connection
-hands its bytes to the dialect's own `check` and `question`, its rows to the batcher, and the answer
-to the socket, each by a plain call. Errors, ids and metrics are those of the ASGI way, made by the
-same functions.
+ASGI costs a small request more than the run of its rows: a task, a coroutine for each layer, a
+dictionary for each message, and a future for the rows. For a common request the connection calls
+plain functions instead: the dialect's `check` and `question` read the request, the batcher runs its
+rows, and the answer is written to the socket. The same functions as on the ASGI path make errors,
+ids and metrics.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from lockstep_service.http.problems import refusal
 from lockstep_service.http.responses import Answer, Body
 
 
-class _Unheard:
-    """Stands for the event that a coroutine would wait for: here nobody waits."""
+class _NoEvent:
+    """In place of uvicorn's event of new messages: no coroutine waits for it here."""
 
     def set(self) -> None:
-        """Tell nobody."""
+        """Do nothing."""
 
 
 class Exchange:
     """One request, from the end of its head to the last byte of its answer.
 
-    It stands where uvicorn's connection keeps its RequestResponseCycle, and has of it what the
-    connection asks for; it waits for its rows as a `batching.batcher.Waiter`.
+    Uvicorn's connection keeps it in place of a RequestResponseCycle, so it has the attributes of
+    one that the connection reads. It is a `batching.queued.Waiter` for its rows.
 
     Args:
-        shortcut: where the request leads.
+        shortcut: of the request's path.
         shortcuts: ids and metrics.
         headers: of the request, by their lower-case names; the body's length is among them.
         transport: of the connection.
-        keep_alive: whether the connection outlives the answer.
+        keep_alive: whether the connection stays open after the answer.
         default_headers: uvicorn's, on every answer.
         on_response: called when the answer is complete.
     """
@@ -64,8 +64,8 @@ class Exchange:
         "response_complete",
     )
 
-    message_event = _Unheard()
-    more_body = False  # of a known length: what is wrong behind its head is no body of it
+    message_event = _NoEvent()
+    more_body = False  # the length is known, so broken bytes after the head are not its body
 
     def __init__(
         self,
@@ -93,17 +93,22 @@ class Exchange:
         self.response_complete = False
 
     def receive(self, part: bytes) -> None:
-        """Take a part of the body; all parts together are as long as was announced."""
+        """Take a part of the body; the parser holds their sum to the content-length."""
         if len(part) == self._length:
             self._body = part
             return
-        # It grows in place: to make room for a hundred megabytes at once would stop everybody.
+        # The buffer grows in place: allocating a hundred megabytes at once would block the event
+        # loop.
         if not self._body:
             self._body = bytearray()
         self._body += part
 
     def ask(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Read the body, which is whole, and ask the engine for its rows."""
+        """Read the request, whose body is complete, and queue its rows.
+
+        Args:
+            loop: the event loop. A long body is read in a thread of its default executor.
+        """
         if not is_long_to_read(self._length, self._headers):
             self._enqueue(self._read)
             return
@@ -114,18 +119,18 @@ class Exchange:
         endpoint, _, prepared = self._shortcut
         endpoint.check(self._headers)
         question = endpoint.question(prepared, self._headers, self._body)
-        self._body = b""  # what the features need of it they hold themselves
+        self._body = b""  # the features hold the bytes that they need
         return question
 
     def _enqueue(self, read: Callable[[], Question]) -> None:
         try:
             features, timeout_s, self._write = read()
             self._shortcut.served.batcher.enqueue(features, timeout_s, self)
-        except Exception as error:  # noqa: BLE001 - the last line: no internals, no silence
+        except Exception as error:  # noqa: BLE001 - every error becomes an answer
             self._body = b""
             self._send(refusal(error, self._request_id))
-            # A body that was read in a thread hangs in a cycle of the error, its traceback and
-            # the thread's future, which the garbage collector would find late.
+            # The error, its traceback and the thread's future form a reference cycle that keeps
+            # the body alive. The garbage collector would free it late.
             error.__traceback__ = None
 
     @property
@@ -134,7 +139,11 @@ class Exchange:
         return self.disconnected
 
     def take(self, result: Outputs | Exception) -> None:
-        """Answer with the rows, or with the reason why there are none."""
+        """Answer with the outputs, or with the error.
+
+        Args:
+            result: of a judged run, or the request's error. A long answer is written in a thread.
+        """
         if isinstance(result, Exception) or not is_long_to_write(result):
             self._send(self._answer(result))
             return
@@ -147,11 +156,11 @@ class Exchange:
             return refusal(result, self._request_id)
         try:
             return self._write(result)
-        except Exception as error:  # noqa: BLE001 - the last line: no internals, no silence
+        except Exception as error:  # noqa: BLE001 - every error becomes an answer
             return refusal(error, self._request_id)
 
     def left(self) -> None:
-        """Count a request whose client left before it was answered, and let go of its body."""
+        """Count a request whose client left before its answer, and free its body."""
         self.disconnected = True
         self._body = b""
         self._observe(CLIENT_LEFT)

@@ -1,8 +1,8 @@
-"""The head of a request: refused where two parsers may differ on what it asks, or where it ends.
+"""Checks of a request's head: a request that two parsers may read differently is refused.
 
-A proxy that reads a request in one way and a server that reads it in another let a client smuggle
-a request past the proxy's rules. The parser refuses what is no HTTP; here is what it accepts, or
-may accept in another version, though RFC 9112 does not, or leaves it to the server.
+A client can smuggle a request past a proxy's rules if the proxy and the server read the same bytes
+differently. The parser refuses bytes that are not HTTP. The checks here refuse heads that this
+version of the parser, or another one, accepts, but that RFC 9112 forbids or leaves to the server.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ Lines = Sequence[tuple[bytes, bytes]]
 
 VERSIONS = ("1.1", "1.0")
 ONCE = (b"host", b"content-length", b"transfer-encoding")
-# CGI and its heirs read these as the names with dashes.
+# CGI and its successors read these as the names with dashes.
 MISSPELT = frozenset({b"content_length", b"transfer_encoding"})
-# What decides where a message ends, where it goes and how it is read; it comes too late after it.
+# Headers that decide where a message ends, where it goes and how it is read. After the body they
+# come too late.
 NEVER_IN_TRAILERS = frozenset(
     {*ONCE, *MISSPELT, b"connection", b"content-encoding", b"content-type", b"expect", b"te"}
     | {b"trailer", b"upgrade", b"authorization"}
 )
-MOST_DIGITS = 19  # of a content-length; Python reads no number of thousands of them
-# A comma is lawful in a name, and is what two Host lines become when a proxy joins them.
+# Of a content-length. Python's int() refuses numbers of thousands of digits.
+MOST_DIGITS = 19
+# RFC 3986 allows a comma in a name. Here it is refused: a proxy may join two Host lines by a comma.
 HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+(%[\w.~%-]+)?\]|[\w.~!$&'()*+;=%-]+)(:[0-9]{0,5})?", re.ASCII)
 LONGEST_HOST = 300  # bytes; a name has at most 255
 TARGET = re.compile(rb"[!\"$-~]+")  # visible ASCII without "#"
@@ -32,21 +34,21 @@ ABSOLUTE = re.compile(rb"https?://([^/?]+)/.*", re.IGNORECASE | re.DOTALL)
 
 
 def is_host(value: bytes) -> bool:
-    """Whether a Host line names one host, with or without a port."""
+    """Whether the value of a Host header is one host, with or without a port."""
     return len(value) <= LONGEST_HOST and HOST.fullmatch(value) is not None
 
 
 def check_head(method: bytes, target: bytes, version: str, lines: Lines) -> None:
-    """Refuse a head on which two parsers may differ.
+    """Refuse a head that two parsers may read differently.
 
     Args:
         method: as it was sent.
-        target: what stands behind the method.
-        version: of HTTP, as "1.1".
+        target: the request target, which follows the method.
+        version: of HTTP, such as "1.1".
         lines: the headers by their lower-case names, in the order in which they came.
 
     Raises:
-        BadRequest: saying what is ambiguous.
+        BadRequest: naming what is ambiguous.
     """
     if version not in VERSIONS:
         raise BadRequest(f"Expected HTTP/1.1, got HTTP/{version}; send HTTP/1.1.")
@@ -123,10 +125,13 @@ def _check_target(method: bytes, target: bytes, host: bytes | None) -> None:
 
 
 def check_trailers(lines: Lines) -> None:
-    """Refuse behind a chunked body what would have to stand before it.
+    """Refuse trailers of a chunked body that belong in the head.
+
+    Args:
+        lines: the trailers by their lower-case names.
 
     Raises:
-        BadRequest: naming the header.
+        BadRequest: naming one of them.
     """
     late = sorted(NEVER_IN_TRAILERS.intersection(name for name, _ in lines))
     if late:

@@ -1,4 +1,4 @@
-"""A refusal: the last answer of a connection whose bytes are no request, given in its turn."""
+"""A refusal: the last answer on a connection whose bytes are not a valid request."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from lockstep_service.connection.transport import JoinedWrites
 from lockstep_service.http.problems import problem_body, report
 from lockstep_service.view.telemetry import Telemetry
 
-LINGER_S = 2.0
+LINGER_S = 2.0  # from the refusal to the close of the connection
 
 
 class Deaf:
-    """Stands for the parser of a connection that is to be closed: what comes is not read."""
+    """In place of the parser of a connection that is about to close: it ignores all bytes."""
 
     def feed_data(self, data: bytes) -> None:
         """Drop bytes."""
 
 
 class Refusal:
-    """Says why the bytes are no request, then hangs up.
+    """Answers bytes that are not a valid request, then closes the connection.
 
-    It can stand in uvicorn's line of requests, behind those whose answers are still to come: what
-    is wrong is never answered before what was right.
+    It can wait in uvicorn's pipeline of requests, behind those that are not yet answered. So the
+    requests before the invalid bytes are answered first.
 
     Args:
-        error: why.
+        error: the reason, from which the answer is made.
         transport: of the connection.
         loop: of the connection.
         telemetry: counts the answer.
@@ -45,15 +45,15 @@ class Refusal:
         self._telemetry = telemetry
 
     async def run_asgi(self, app: object) -> None:
-        """Answer, now that it is its turn; no application is asked."""
+        """Answer; uvicorn calls this when the earlier requests in the pipeline are answered."""
         del app
         self.send()
 
     def send(self) -> None:
-        """Answer and hang up.
+        """Answer, and close the connection after ``LINGER_S``.
 
-        What the client still sends is dropped for a moment: the system would else reset the
-        connection, and the client lose the answer.
+        Until then the client's bytes are read and dropped. If unread bytes remained, the operating
+        system would reset the connection, and the client would lose the answer.
         """
         request_id = uuid4().hex
         problem = report(self._error, request_id.encode())

@@ -1,4 +1,4 @@
-"""Shortcuts: which requests are answered past ASGI, and by what."""
+"""Shortcuts: which requests are answered without ASGI, and by which endpoint."""
 
 from __future__ import annotations
 
@@ -14,16 +14,22 @@ from lockstep_service.repository.repository import Repository
 from lockstep_service.repository.served import Served
 from lockstep_service.view.telemetry import Telemetry
 
-# What only the ASGI way does: to unpack a body, to read one of unknown length, to say "continue",
-# to look at what is ambiguous.
+# Requests with these headers go through ASGI. Only that path unpacks a body, reads a body of
+# unknown length, sends "100 Continue" and refuses ambiguous heads.
 UNCOMMON = frozenset({b"content-encoding", b"transfer-encoding", b"expect", b"upgrade"} | MISSPELT)
 
 
-MOST_HOSTS = 1000
+MOST_HOSTS = 1000  # of those kept; the service does not grow with what clients send
 
 
 class Shortcut(NamedTuple):
-    """Where an exact path leads, and what its dialect prepared for the version there."""
+    """The endpoint of an exact path, and what the endpoint prepared for the version there.
+
+    Attributes:
+        endpoint: that answers.
+        served: the version.
+        prepared: of `endpoint.prepared` for that version.
+    """
 
     endpoint: Endpoint[Any]
     served: Served
@@ -32,14 +38,14 @@ class Shortcut(NamedTuple):
 
 @dataclass(frozen=True)
 class Shortcuts:
-    """What connections need to answer past ASGI.
+    """What connections need to answer without ASGI.
 
     Attributes:
         paths: the shortcut of each exact path, as it stands in a request's first line.
         ids: gives requests their ids.
         telemetry: counts and times the answers.
         heads: of the answers.
-        hosts: that requests have named; to look one up is faster than to read it.
+        hosts: valid hosts that requests have named. A lookup is faster than to parse a host again.
     """
 
     paths: Mapping[bytes, Shortcut]
@@ -49,15 +55,20 @@ class Shortcuts:
     hosts: set[bytes] = field(default_factory=set)
 
     def find(self, path: bytes, headers: Headers) -> Shortcut | None:
-        """The shortcut for a request, or None where it has to take the ASGI way.
+        """The shortcut for a request, or None if it must go through ASGI.
 
-        A body whose size is not known goes that way as well, and so does a host that is none.
+        A request also goes through ASGI if the size of its body is unknown or above the limit, or
+        if its host is missing or invalid.
+
+        Args:
+            path: the request target.
+            headers: by their lower-case names.
         """
         shortcut = self.paths.get(path)
         if shortcut is None or not UNCOMMON.isdisjoint(headers):
             return None
         host = headers.get(b"host")
-        if host not in self.hosts and not self._meet(host):
+        if host not in self.hosts and not self._remember_host(host):
             return None
         length = headers.get(b"content-length")
         try:
@@ -66,7 +77,8 @@ class Shortcuts:
             return None
         return shortcut if fits else None
 
-    def _meet(self, host: bytes | None) -> bool:
+    def _remember_host(self, host: bytes | None) -> bool:
+        """Keep a host if it is valid, and return whether it is."""
         if host is None or not is_host(host):
             return False
         if len(self.hosts) >= MOST_HOSTS:
@@ -78,12 +90,17 @@ class Shortcuts:
 def shortcuts_to(
     endpoints: Iterable[Endpoint[Any]], repository: Repository
 ) -> dict[bytes, Shortcut]:
-    """The shortcut of every exact path of a version that is served."""
+    """The shortcut of every exact path to a served version.
+
+    Args:
+        endpoints: with path templates.
+        repository: of the versions.
+    """
     found: dict[bytes, Shortcut] = {}
     for endpoint in endpoints:
-        asked = ("{name}" in endpoint.path, "{version}" in endpoint.path)
+        placeholders = ("{name}" in endpoint.path, "{version}" in endpoint.path)
         for name, version, served in repository.addresses():
-            if asked == (name is not None, version is not None):
+            if placeholders == (name is not None, version is not None):
                 path = endpoint.path.format(name=name, version=version)
                 found[path.encode()] = Shortcut(endpoint, served, endpoint.prepared[served])
     return found

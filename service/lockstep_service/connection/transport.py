@@ -1,7 +1,7 @@
-"""The transport of a connection, with the head of an answer held back until its body comes.
+"""The transport of a connection, which writes the head of an answer together with its body.
 
-Uvicorn writes the head and the body of an answer apart, and each write is a call of the system: a
-fifth of the time of a small request. Here they leave together.
+Uvicorn writes the head and the body of an answer separately. Each write is a system call, and takes
+a fifth of the time of a small request.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ CONTINUE = b"HTTP/1.1 100"
 
 
 class JoinedWrites:
-    """A transport that writes the head of an answer together with what follows it.
+    """A transport that writes the head of an answer together with the bytes that follow it.
 
-    Nothing else waits: an interim answer (100 Continue) leaves at once, and what is held leaves
-    when the answer is complete or the connection is closed.
+    Only a final head is held. An interim answer (100 Continue) is written at once. A held head is
+    written when the answer is complete or the connection is closed.
+
+    Args:
+        transport: the connection's own, which does the writing.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -26,7 +29,7 @@ class JoinedWrites:
         self._held = b""
 
     def write(self, data: bytes) -> None:
-        """Write bytes; a head is held until the next of them."""
+        """Write bytes; the head of a final answer is held until the next write."""
         if self._held:
             held, self._held = self._held, b""
             self._transport.writelines((held, data))
@@ -36,18 +39,18 @@ class JoinedWrites:
             self._transport.write(data)
 
     def flush(self) -> None:
-        """Write what is held."""
+        """Write the held head, if there is one."""
         if self._held:
             held, self._held = self._held, b""
             self._transport.write(held)
 
     def close(self) -> None:
-        """Write what is held, then close."""
+        """Write the held head, then close."""
         self.flush()
         self._transport.close()
 
     def __getattr__(self, name: str) -> Any:
-        """Everything else is the transport's."""
+        """Delegate everything else to the transport."""
         return getattr(self._transport, name)
 
 

@@ -1,8 +1,8 @@
-"""The trial: before any client comes, a connection answers requests down pairs of sockets.
+"""The trial: connections answer test requests over socket pairs before the service starts.
 
-`connection.connection` stands on what uvicorn's own connection holds and calls, which uvicorn does
-not publish. Whether that is still what it was, the classes that will serve show here by themselves:
-with a small endpoint past ASGI, and a small application behind it. It takes about 3 ms.
+`connection.connection` relies on private attributes and calls of uvicorn's connection, which may
+change with any release. The trial checks them with the classes that will serve, a small endpoint
+behind a shortcut, and a small ASGI application. It takes about 3 ms.
 """
 
 from __future__ import annotations
@@ -36,59 +36,62 @@ from lockstep_service.view.telemetry import Telemetry
 if TYPE_CHECKING:
     from lockstep_service.connection.connection import Connection
 
-# The versions that the tests have seen.
+# The versions of uvicorn that the tests were run with.
 TESTED = "uvicorn>=0.34,<0.55"
-LONGEST_S = 5.0  # nothing waits for as long, unless an answer does not come at all
+LONGEST_S = 5.0  # of the whole trial; only a missing answer takes so long
 PATH = "/trial"
 TEXT = (b"content-type", b"text/plain")
 DATE = (b"date", b"today")
 THROUGH = b"through ASGI"
-# More than a connection reads in a turn of the event loop.
+# More than a connection reads in one iteration of the event loop.
 LARGE_BODY = bytes(range(256)) * 1100
-MOST_TURNS = 100  # of the event loop, until what was sent has been read: one or two are enough
+MOST_TURNS = 100  # iterations of the event loop until sent bytes are read; one or two suffice
 
 
 class Fault(Exception):
-    """The connection did not do what it should; its text says what."""
+    """The connection did not do what it should; the message names it."""
 
 
 def fault_of(configure: Callable[[ASGIApp], uvicorn.Config]) -> str | None:
-    """What is wrong with our connections on the uvicorn that is installed; None for nothing.
+    """Try our connections with the installed uvicorn.
 
     Args:
-        configure: uvicorn's configuration for an application, as it will serve.
+        configure: makes uvicorn's configuration for an application, as it will serve.
+
+    Returns:
+        The faults, as one line; None if there are none.
     """
-    # In a thread: a signal that comes meanwhile raises `Stopped` in the main thread, and in an
-    # event loop that runs there it would be lost.
+    # In a thread: the handler of a signal raises `Stopped` in the main thread, and an event loop
+    # that ran there would lose it.
     with ThreadPoolExecutor(1, "trial") as thread:
         return thread.submit(_fault, configure).result()
 
 
 def _fault(configure: Callable[[ASGIApp], uvicorn.Config]) -> str | None:
-    said: list[str] = []
+    faults: list[str] = []
     try:
-        # A uvicorn that has moved its own connection elsewhere is a fault like any other.
+        # The import fails if uvicorn has moved its connection, which is a fault like any other.
         from lockstep_service.connection.connection import Connection  # noqa: PLC0415
 
         class Tried(Connection):
-            """Tells the trial what it would tell the log."""
+            """A connection that reports its errors to the trial and not to the log."""
 
             def fail(self, error: BaseException | None) -> None:
-                said.append(f"{type(error).__name__}: {error}")
+                faults.append(f"{type(error).__name__}: {error}")
                 self.transport.close()
 
-        with _heard(said), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_Trial(Tried, configure(_through), said).run())
+        with _uvicorn_errors(faults), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_Trial(Tried, configure(_through), faults).run())
     except TimeoutError:
-        said.append(f"an answer did not come within {LONGEST_S:g} s")
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is told and not served with
-        said.append(f"{type(error).__name__}: {error}")
-    return "; ".join(dict.fromkeys(said)) or None
+        faults.append(f"an answer did not come within {LONGEST_S:g} s")
+    except Exception as error:  # noqa: BLE001 - any error means that our connections cannot serve
+        faults.append(f"{type(error).__name__}: {error}")
+    return "; ".join(dict.fromkeys(faults)) or None
 
 
 @contextmanager
-def _heard(said: list[str]) -> Iterator[None]:
-    """Keep what uvicorn says of a fault: the one line in the log is the service's."""
+def _uvicorn_errors(faults: list[str]) -> Iterator[None]:
+    """Collect the errors that uvicorn logs; the service writes one line of its own."""
     logger = logging.getLogger("uvicorn.error")
 
     def keep(_: logging.LogRecord) -> bool:
@@ -96,7 +99,7 @@ def _heard(said: list[str]) -> Iterator[None]:
         while error is not None and (error.__cause__ or error.__context__):
             error = error.__cause__ or error.__context__
         if error is not None and not isinstance(error, httptools.HttpParserError):
-            said.append(f"{type(error).__name__}: {error}")
+            faults.append(f"{type(error).__name__}: {error}")
         return False
 
     logger.addFilter(keep)
@@ -107,39 +110,45 @@ def _heard(said: list[str]) -> Iterator[None]:
 
 
 async def _through(scope: Scope, receive: Receive, send: Send) -> None:
-    """The application behind the shortcuts: it answers everything with the same words."""
+    """The ASGI application: it gives every request the same answer."""
     del scope
     await read_body(receive)
     await send_answer(send, Answer(THROUGH, TEXT, status=202))
 
 
 class _Trial:
-    """Connections as uvicorn makes them, and the clients that try them."""
+    """Connections as uvicorn makes them, each with a client that tries it.
 
-    def __init__(self, make: type[Connection], config: uvicorn.Config, said: list[str]) -> None:
+    Args:
+        make: the class of the connections.
+        config: of uvicorn, for the application.
+        faults: takes the errors of the event loop.
+    """
+
+    def __init__(self, make: type[Connection], config: uvicorn.Config, faults: list[str]) -> None:
         config.load()
-        self._said = said
+        self._faults = faults
         self._make = make
         self._config = config
         self._state = uvicorn.Server(config).server_state
         self._state.default_headers = [DATE]
-        self._counted = _Counted()
+        self._telemetry = _TrialTelemetry()
         self._ids = _Ids()
         shortcut = Shortcut(_Sum(), cast("Served", _Rowless()), None)
         self._shortcuts = Shortcuts(
-            {PATH.encode(): shortcut}, self._ids, cast("Telemetry", self._counted)
+            {PATH.encode(): shortcut}, self._ids, cast("Telemetry", self._telemetry)
         )
 
     async def run(self) -> None:
-        """Try everything.
+        """Try every part, each on a connection of its own.
 
         Raises:
-            Fault: what was not done.
-            TimeoutError: an answer did not come.
+            Fault: naming what the connection did not do.
+            TimeoutError: if an answer did not come.
         """
-        asyncio.get_running_loop().set_exception_handler(self._hear)
+        asyncio.get_running_loop().set_exception_handler(self._keep_error)
         async with asyncio.timeout(LONGEST_S):
-            for part in (self._answers, self._drains, self._refuses, self._counts_who_leaves):
+            for part in (self._answers, self._drains, self._refuses, self._counts_client_left):
                 await self._try(part)
 
     async def _try(self, part: Callable[[_Client, Connection], Awaitable[None]]) -> None:
@@ -150,24 +159,24 @@ class _Trial:
             app_state={},
             _loop=asyncio.get_running_loop(),
         )
-        ours, theirs = socket.socketpair()
-        with ours:
-            ours.setblocking(False)
+        client_socket, server_socket = socket.socketpair()
+        with client_socket:
+            client_socket.setblocking(False)
             transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: connection, theirs
+                lambda: connection, server_socket
             )
             try:
-                await part(_Client(ours), connection)
+                await part(_Client(client_socket), connection)
             finally:
                 transport.abort()
 
-    def _hear(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Keep what the loop would log: what was raised where nobody could catch it."""
+    def _keep_error(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Keep an error of a callback, which the event loop would else log."""
         error = context.get("exception")
-        self._said.append(f"{type(error).__name__}: {error}" if error else context["message"])
+        self._faults.append(f"{type(error).__name__}: {error}" if error else context["message"])
 
     async def _answers(self, client: _Client, _: Connection) -> None:
-        """Past ASGI, through it, and past it again, down one connection."""
+        """Requests on one connection: by the shortcut, through ASGI, and by the shortcut again."""
         first, second = _request(b"0123456789"), _request(LARGE_BODY)
         await self._begin(client, first[:-5])
         await client.send(first[-5:])
@@ -176,11 +185,11 @@ class _Trial:
         await client.expect(_answer(LARGE_BODY))
         await client.send(b"GET / HTTP/1.1\r\nhost: trial\r\n\r\n")
         await client.expect(b"HTTP/1.1 202 ", THROUGH)
-        await client.send(first + first)  # the second one finds the connection busy
+        await client.send(first + first)  # the second is pipelined, and goes through ASGI
         await client.expect(_answer(b"0123456789") + b"HTTP/1.1 202 ", THROUGH)
 
     async def _drains(self, client: _Client, connection: Connection) -> None:
-        """What is in flight when the server stops is answered, and is the last."""
+        """A request in flight at shutdown is answered, then the connection is closed."""
         await self._begin(client, _request(b"drained")[:-3])
         connection.shutdown()
         await client.send(b"ned")
@@ -188,20 +197,22 @@ class _Trial:
         await client.expect_end()
 
     async def _refuses(self, client: _Client, _: Connection) -> None:
+        """Bytes that are not HTTP get status 400, then the connection is closed."""
         await client.send(b"no HTTP\r\n\r\n")
         await client.expect(b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n", b"}")
         await client.expect_end()
 
-    async def _counts_who_leaves(self, client: _Client, _: Connection) -> None:
+    async def _counts_client_left(self, client: _Client, _: Connection) -> None:
+        """A client that leaves before its answer is counted."""
         await self._begin(client, _request(b"left")[:-1])
         client.leave()
-        await self._until(self._counted.left, "a client that left was not noticed")
+        await self._until(self._telemetry.client_left, "a client that left was not noticed")
 
     async def _begin(self, client: _Client, part: bytes) -> None:
-        """Send the head of a request, and have it taken by a shortcut before the rest comes."""
-        self._ids.asked.clear()
+        """Send the first part of a request, and wait until it has taken the shortcut."""
+        self._ids.given.clear()
         await client.send(part)
-        await self._until(self._ids.asked, "no request took the shortcut")
+        await self._until(self._ids.given, "no request took the shortcut")
 
     @staticmethod
     async def _until(event: asyncio.Event, otherwise: str) -> None:
@@ -221,7 +232,7 @@ class _Client:
         await self._loop.sock_sendall(self._socket, data)
 
     async def expect(self, begin: bytes, end: bytes = b"") -> None:
-        """Read an answer that begins so, and then ends so."""
+        """Read an answer; raise `Fault` if it has another begin or end."""
         got = b""
         while len(got) < len(begin) + len(end) or not got.endswith(end):
             part = await self._loop.sock_recv(self._socket, 65536)
@@ -250,27 +261,27 @@ def _answer(body: bytes, last_header: bytes = b"") -> bytes:
 
 
 class _Sum(Endpoint[None]):
-    """Answers a body with its check sum."""
+    """Answers a body with its checksum (CRC-32)."""
 
     def __init__(self) -> None:
         limits = Limits(timeout_s=LONGEST_S, body_bytes=len(LARGE_BODY))
         super().__init__(PATH, cast("Repository", ()), limits)
 
     def prepare(self, served: Served) -> None:
-        """Nothing: there is no version."""
+        """Prepare nothing: the trial has no artifact."""
 
     def check(self, headers: Headers) -> None:
-        """Take everything."""
+        """Accept all headers."""
 
     def question(self, prepared: None, headers: Headers, body: Body) -> Question:
-        """Ask for nothing but the answer."""
+        """A question without values, whose answer is the checksum of the body."""
         del prepared, headers
         answer = Answer(b"%08x" % crc32(body), TEXT)
         return Question(np.empty((1, 0), np.float32), LONGEST_S, lambda _: answer)
 
 
 class _Rowless:
-    """A version that answers every question in the loop's next turn, without rows."""
+    """A version and its batcher: it gives empty outputs in the event loop's next iteration."""
 
     @property
     def batcher(self) -> _Rowless:
@@ -282,22 +293,22 @@ class _Rowless:
 
 
 class _Ids(RequestIds):
-    """Tells when a shortcut is taken: its request is then given an id."""
+    """Request ids, with an event that is set when a shortcut gives one."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked = asyncio.Event()
+        self.given = asyncio.Event()
 
     def of(self, headers: Headers) -> bytes:
-        self.asked.set()
+        self.given.set()
         return super().of(headers)
 
 
-class _Counted:
-    """Counts nothing, but hears of a client that left."""
+class _TrialTelemetry:
+    """Telemetry that counts nothing; it sets an event when a client has left."""
 
     def __init__(self) -> None:
-        self.left = asyncio.Event()
+        self.client_left = asyncio.Event()
 
     def count(self, route: str, status: int) -> None:
         del route, status
@@ -305,4 +316,4 @@ class _Counted:
     def observe(self, route: str, status: int, seconds: float) -> None:
         del route, seconds
         if status == CLIENT_LEFT:
-            self.left.set()
+            self.client_left.set()
