@@ -1,4 +1,4 @@
-"""What the endpoints of all dialects share: finding the version, and waiting for its rows."""
+"""The endpoint: the base of all dialects, which finds the version and runs the rows."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from lockstep_service.repository.repository import Repository
 from lockstep_service.repository.served import Served
 
 Prepared = TypeVar("Prepared")
-"""What a dialect needs of a version to read its requests and to write its answers."""
+"""A dialect's own data for a version, used to read requests and to write answers."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may take.
+    """The limits of one request.
 
     Attributes:
-        timeout_s: the deadline of a request that names none.
-        body_bytes: the largest body, also after it is unpacked.
+        timeout_s: the deadline of a request that names none, in seconds.
+        body_bytes: the largest body, before and after it is decompressed.
     """
 
     timeout_s: float
@@ -41,12 +41,12 @@ class Limits:
 
 
 class Question(NamedTuple):
-    """What a request asks for, read and checked.
+    """A request, read and checked.
 
     Attributes:
         features: float32 ``[n, ...]``, n ≥ 1.
-        timeout_s: after which they need not be run any more.
-        write: turns the rows of the run into the answer.
+        timeout_s: the deadline, in seconds after the rows are queued. They are not run after it.
+        write: turns the outputs of the run into the answer.
     """
 
     features: FeatureArray
@@ -55,14 +55,14 @@ class Question(NamedTuple):
 
 
 class Operation(NamedTuple):
-    """How an endpoint is described to people and machines.
+    """The description of an endpoint, from which `pages.openapi` makes the OpenAPI document.
 
     Attributes:
         dialect: its name.
-        verb: what is done to rows.
-        request: the model of a JSON body.
-        answer: the model of a JSON answer.
-        forms: others than JSON in which rows and answers travel, by content type.
+        verb: what the endpoint does with rows, such as ``predict``.
+        request: the pydantic model of a JSON body.
+        answer: the pydantic model of a JSON answer.
+        forms: the forms of rows and answers other than JSON, by content type.
     """
 
     dialect: str
@@ -73,24 +73,26 @@ class Operation(NamedTuple):
 
 
 class Endpoint(ABC, Generic[Prepared]):
-    """Runs rows; each dialect says how it reads a request and writes the answer.
+    """Runs rows; each dialect implements how to read a request and how to write its answer.
 
-    What that takes of a version is prepared when the endpoint is made, and handed to each request.
+    The dialect prepares its data for each version once, when the endpoint is made.
 
-    Called as a plain ASGI endpoint it answers any request. `connection.connection` asks and answers
-    the common ones without ASGI, by the same `check` and `question`.
+    An endpoint is an ASGI application that answers any request. `connection.connection` answers
+    common requests without ASGI, with the same `check` and `question`.
 
     Args:
-        path: the route's template, as the metrics name it.
-        repository: finds the version that a request asks for.
+        path: the route's template, which is also its label in the metrics.
+        repository: finds the version of a request.
         limits: of one request.
 
     Attributes:
-        prepared: what the dialect needs of each version that is served.
+        path: as given.
+        limits: as given.
+        prepared: the dialect's data, by served version.
     """
 
     operation: ClassVar[Operation]
-    """How `pages.openapi` describes the dialect."""
+    """The description of the dialect."""
 
     def __init__(self, path: str, repository: Repository, limits: Limits) -> None:
         self.path = path
@@ -102,14 +104,17 @@ class Endpoint(ABC, Generic[Prepared]):
 
     @abstractmethod
     def prepare(self, served: Served) -> Prepared:
-        """What every request to a version needs; called once for each that is served."""
+        """The dialect's data for a version; called once for each served version."""
 
     @abstractmethod
     def check(self, headers: Headers) -> None:
-        """Refuse by the headers alone, before the body is received.
+        """Refuse a request by its headers alone, before the body is received.
+
+        Args:
+            headers: by their lower-case names.
 
         Raises:
-            UnsupportedMediaType: for a body of another type than the dialect's.
+            UnsupportedMediaType: if the dialect does not take the body's content type.
         """
 
     @abstractmethod
@@ -117,17 +122,17 @@ class Endpoint(ABC, Generic[Prepared]):
         """Read a request; it may be called in any thread.
 
         Args:
-            prepared: for the version that is asked.
+            prepared: for the version of the request.
             headers: by their lower-case names.
-            body: the whole of it, as it was before the client compressed it.
+            body: complete and decompressed.
 
         Raises:
-            BadRequest: where it is no request of the dialect.
+            BadRequest: if the body is not a request of the dialect.
             InvalidInstances: naming the instance and the column that is wrong.
         """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer one request as an ASGI application; errors are left to the caller."""
         path = scope["path_params"]
         served = self._repository.find(path.get("name"), path.get("version"))
         headers = scope["state"]["headers"]
@@ -148,28 +153,32 @@ class Endpoint(ABC, Generic[Prepared]):
 def run(
     batcher: Batcher, features: FeatureArray, timeout_s: float, receive: Receive
 ) -> Awaitable[Outputs]:
-    """Run rows; a client that leaves while there is a backlog takes its rows out of the queue.
+    """Run rows; if the client leaves while there is a backlog, its rows are dropped.
 
     Args:
         batcher: of the model.
         features: float32 ``[n, ...]``.
-        timeout_s: after which they are not run any more.
+        timeout_s: the deadline, in seconds from now. Rows are not run after it.
         receive: of the request, whose body has been read.
+
+    Returns:
+        The outputs of the run, each with ``n`` rows.
 
     Raises:
         QueueFull: where too many rows wait already.
-        DeadlineExceeded: where the time ran out before the run.
+        DeadlineExceeded: where the deadline passed before the run.
         EngineFailure: where the engine could not run these rows.
         NotServing: where the service is stopping.
         ConnectionResetError: where the client has left.
     """
     future = batcher.submit(features, timeout_s)
-    # What the next run takes is not watched: it would cost more than it could save.
+    # Without a backlog the next run takes the rows. To watch the client would then cost more than
+    # it could save.
     return _watched(future, receive) if batcher.has_backlog else future
 
 
 async def _watched(future: asyncio.Future[Outputs], receive: Receive) -> Outputs:
-    watch = asyncio.ensure_future(_cancel_when_gone(receive, future))
+    watch = asyncio.ensure_future(_cancel_when_client_leaves(receive, future))
     try:
         return await future
     except asyncio.CancelledError:
@@ -180,7 +189,7 @@ async def _watched(future: asyncio.Future[Outputs], receive: Receive) -> Outputs
         watch.cancel()
 
 
-async def _cancel_when_gone(receive: Receive, future: asyncio.Future[Outputs]) -> None:
+async def _cancel_when_client_leaves(receive: Receive, future: asyncio.Future[Outputs]) -> None:
     message = await receive()
     while message["type"] != "http.disconnect":
         message = await receive()

@@ -32,11 +32,12 @@ PREDICT_PATHS = (
 
 
 class Beginning(NamedTuple):
-    """What every answer of a model begins with, as JSON.
+    """The constant parts of a model's answers, as JSON.
 
     Attributes:
-        head: up to the first prediction.
-        labels: of a classification, what stands before the probabilities of a row, by class.
+        head: of every answer, up to the first prediction.
+        labels: of a classification, the beginning of a row's prediction up to its probabilities,
+            by class.
     """
 
     head: bytes
@@ -44,7 +45,7 @@ class Beginning(NamedTuple):
 
     @classmethod
     def of(cls, manifest: Manifest) -> Beginning:
-        """What a model's answers begin with."""
+        """The constant parts for the model of a manifest."""
         known: dict[str, Any] = {"model": manifest.name, "version": manifest.version}
         if manifest.task == "classification":
             known["classes"] = manifest.classes
@@ -56,11 +57,11 @@ class Beginning(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """What requests to a version need.
+    """The plain dialect's data for a version.
 
     Attributes:
         manifest: of the version.
-        bulk: reads rows of numbers; None where there are other columns, or none.
+        bulk: reads rows of numbers; None if a column is not numeric or there are no columns.
         beginning: of the answers.
     """
 
@@ -75,7 +76,7 @@ class Predict(Endpoint[Prepared]):
     operation = Operation("Plain dialect", "predict", PredictRequest, PredictResponse, FORMS)
 
     def prepare(self, served: Served) -> Prepared:
-        """A reader of numbers, and what every answer begins with; see `Endpoint.prepare`."""
+        """The bulk reader, and the beginning of the answers; see `Endpoint.prepare`."""
         manifest = served.manifest
         columns = manifest.columns
         numeric = bool(columns) and all(column.kind == "numeric" for column in columns)
@@ -83,7 +84,7 @@ class Predict(Endpoint[Prepared]):
         return Prepared(manifest, bulk, Beginning.of(manifest))
 
     def check(self, headers: Headers) -> None:
-        """Refuse what is in none of the forms; see `Endpoint.check`."""
+        """Refuse a body in none of the forms; see `Endpoint.check`."""
         check_type(headers)
 
     def question(self, prepared: Prepared, headers: Headers, body: Body) -> Question:
@@ -104,10 +105,18 @@ class Predict(Endpoint[Prepared]):
 
 
 def read_features(body: Body, manifest: Manifest, bulk: BulkReader | None) -> FeatureArray:
-    """The features of a request: read in bulk where that can be done, else value by value.
+    """The features of a request: read in bulk where possible, else value by value.
+
+    Args:
+        body: JSON, decompressed.
+        manifest: of the model.
+        bulk: the bulk reader, if the model has one.
+
+    Returns:
+        float32 ``[n, ...]``, n ≥ 1.
 
     Raises:
-        BadRequest: where the body is no request of this dialect.
+        BadRequest: where the body is not a request of this dialect.
         InvalidInstances: naming the instance and the column that is wrong.
     """
     if bulk is not None:
@@ -133,16 +142,16 @@ def read_instances(body: Body) -> Any:
 def write_predictions(
     manifest: Manifest, beginning: Beginning, encodings: bytes, answers: Outputs
 ) -> Answer:
-    """The answer: float32 as its shortest decimal that reads back to the same bits.
+    """The answer as JSON: float32 as the shortest decimal that reads back to the same bits.
 
     Args:
         manifest: of the model.
         beginning: of its answers.
-        encodings: that the client accepts.
-        answers: of a judged run.
+        encodings: the request's ``Accept-Encoding``.
+        answers: the outputs of a judged run.
 
     Raises:
-        InvalidInstances: naming the instances whose answer is no number.
+        InvalidInstances: naming the instances whose answer is not finite.
     """
     best = best_places(answers)
     if manifest.task == "classification":
@@ -166,7 +175,7 @@ def write_predictions(
 
 
 def _plain_rows(manifest: Manifest, answers: Outputs) -> Iterable[Any]:
-    """One output's rows as they are; of several, an object each."""
+    """The rows of the only output as they are, or an object per row if there are several."""
     outputs = {
         output.name: jsonable(rows) for output, rows in zip(manifest.outputs, answers, strict=False)
     }

@@ -1,4 +1,4 @@
-"""What the plain dialect is asked and answers, as models for its description."""
+"""The plain dialect's requests and answers, as pydantic models for `/openapi.json`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The binary tensor extension of the Open Inference Protocol.
 
-A body is a JSON header, whose length the HTTP header ``Inference-Header-Content-Length`` tells, and
-the tensors' bytes behind it, little-endian and row-major, in the order of the inputs.
+A body is a JSON header followed by the bytes of the tensors. The HTTP header
+``Inference-Header-Content-Length`` gives the length of the JSON header in bytes. The tensors are
+little-endian and row-major, in the order of the inputs.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ FLOAT32 = np.dtype("<f4")
 
 
 def split(body: Body, length: bytes) -> tuple[bytes, memoryview]:
-    """The JSON header of a body, and the bytes behind it.
+    """Split a body into its JSON header and the bytes of the tensors.
 
     Args:
-        body: the whole of it, uncompressed.
-        length: the HTTP header's value.
+        body: complete and decompressed.
+        length: the value of ``Inference-Header-Content-Length``.
 
     Raises:
-        BadRequest: where the length is no number within the body.
+        BadRequest: where the length is not a number, or is longer than the body.
     """
     if not length.isdigit() or len(length) > 18 or int(length) > len(body):
         raise BadRequest(
@@ -44,10 +45,14 @@ def split(body: Body, length: bytes) -> tuple[bytes, memoryview]:
 
 
 def read_raw(data: Body, manifest: Manifest) -> FeatureArray:
-    """Features of a raw request: its body is the only input, a whole number of rows.
+    """Features of a raw request, whose body is the bytes of the only input.
+
+    Args:
+        data: float32 rows, little-endian.
+        manifest: of the model.
 
     Raises:
-        BadRequest: where it is not.
+        BadRequest: where the bytes are not a whole number of rows, at least one.
         InvalidInstances: naming the instance and the column that is wrong.
     """
     shape = manifest.instance_shape
@@ -63,10 +68,10 @@ def read_raw(data: Body, manifest: Manifest) -> FeatureArray:
 def read_tensor(
     data: memoryview, size: Any, shape: Sequence[int], manifest: Manifest
 ) -> FeatureArray:
-    """Features of an input whose bytes stand behind the JSON header.
+    """Features of an input whose bytes follow the JSON header.
 
     Args:
-        data: what stands there.
+        data: the bytes after the header.
         size: the input's ``binary_data_size``.
         shape: as the request states it; it must be the manifest's.
         manifest: of the model.
@@ -86,13 +91,15 @@ def read_tensor(
 
 
 def _features(data: Body | memoryview, shape: Sequence[int], manifest: Manifest) -> FeatureArray:
-    # A view of the body: read-only, which the engine does not mind. On a big-endian machine a copy.
+    # A read-only view of the body, which the engine accepts; a copy on a big-endian machine.
     features = np.frombuffer(data, FLOAT32).astype(np.float32, copy=False).reshape(shape)
     return checked(features, manifest)
 
 
 def to_bytes(output: NDArray[Any]) -> bytes:
-    """An output's bytes; of strings, each with its length before it.
+    """The bytes of an output, little-endian and row-major.
+
+    A string is its length in 4 bytes, followed by its UTF-8.
 
     Args:
         output: ``[n, ...]``.

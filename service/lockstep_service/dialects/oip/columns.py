@@ -1,4 +1,4 @@
-"""A tensor for each column: the Open Inference Protocol's way to send columns of several kinds."""
+"""One tensor per column, by which the Open Inference Protocol sends columns of several kinds."""
 
 from __future__ import annotations
 
@@ -26,7 +26,12 @@ LENGTH_BYTES = 4
 
 
 def are_columns(inputs: Sequence[InputTensor], manifest: Manifest) -> bool:
-    """Whether a request sends its columns one by one, and not the one tensor of features."""
+    """Whether a request has one tensor per column, and not the one tensor of features.
+
+    Args:
+        inputs: of the request, at least one.
+        manifest: of the model.
+    """
     if len(inputs) > 1:
         return True
     name = inputs[0].name
@@ -36,13 +41,16 @@ def are_columns(inputs: Sequence[InputTensor], manifest: Manifest) -> bool:
 def features_of_columns(
     inputs: Sequence[InputTensor], behind: memoryview, manifest: Manifest
 ) -> FeatureArray:
-    """Features of tensors that are each named as a column and hold its raw values.
+    """Features of tensors that have the names of columns and hold their raw values.
 
     Args:
-        inputs: each of shape ``[n]`` or ``[n, 1]``; categories are BYTES. Null in JSON and NaN in
-            binary are missing.
-        behind: the bytes of those that are binary, in their order.
+        inputs: each of shape ``[n]`` or ``[n, 1]``. Categories are BYTES. Null in JSON and NaN in
+            binary are missing values.
+        behind: the bytes of the binary tensors, in the order of the inputs.
         manifest: of the model.
+
+    Returns:
+        float32 ``[n, d]`` for the d columns of the manifest, n ≥ 1.
 
     Raises:
         BadRequest: where tensors contradict each other, their shapes or the manifest.
@@ -77,7 +85,7 @@ def features_of_columns(
 
 
 def _rows(inputs: Sequence[InputTensor]) -> int:
-    """How many rows the tensors have, all of them."""
+    """The number of rows, which all tensors must share; checks shapes and datatypes."""
     n = inputs[0].shape[0] if inputs[0].shape else 0
     for tensor in inputs:
         if tensor.shape not in ([n], [n, 1]) or n < 1:
@@ -105,7 +113,7 @@ def _plain(tensor: InputTensor, n: int) -> ColumnValues:
 
 
 def _binary(tensor: InputTensor, data: memoryview, n: int) -> ColumnValues:
-    """The values of a tensor that is bytes."""
+    """The values of a binary tensor."""
     if tensor.datatype == BYTES:
         return _words(tensor.name, bytes(data), n)
     dtype: np.dtype[Any] = DTYPES[tensor.datatype]
@@ -114,13 +122,13 @@ def _binary(tensor: InputTensor, data: memoryview, n: int) -> ColumnValues:
             f"Expected {n * dtype.itemsize} bytes of {tensor.name[:64]!r} for the shape "
             f"{tensor.shape} of {tensor.datatype}, got {len(data)}."
         )
-    if dtype.kind == "b":  # any byte but 0 is true
+    if dtype.kind == "b":  # every byte other than 0 is true
         return Numbers(np.frombuffer(data, np.uint8) != 0)
     return Numbers(np.frombuffer(data, dtype))
 
 
 def _words(name: str, data: bytes, n: int) -> ColumnValues:
-    """Strings, each with its length before it."""
+    """The values of a tensor of strings, each after its length in ``LENGTH_BYTES`` bytes."""
     index: dict[bytes, int] = {}
     places = []
     at = 0

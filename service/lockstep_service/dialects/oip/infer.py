@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, version 2, over REST."""
+"""Inference by the Open Inference Protocol, version 2, over REST."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ class WantedOutput(NamedTuple):
     """An output that a request asks for.
 
     Attributes:
-        place: among the manifest's outputs.
-        binary: whether it is to travel as bytes.
+        place: its index among the manifest's outputs.
+        binary: whether it is sent as bytes.
     """
 
     place: int
     binary: bool
 
 
-# What a body of bytes alone stands for: one input, every output as bytes.
+# The request of a raw body, which has no JSON header: one input, and all outputs as bytes.
 RAW_REQUEST = InferRequest.model_construct(
     inputs=[], parameters=Parameters.model_validate({"binary_data_output": True})
 )
@@ -66,11 +66,11 @@ class Infer(Endpoint[Manifest]):
     operation = Operation("Open Inference Protocol", "infer", InferRequest, InferResponse)
 
     def prepare(self, served: Served) -> Manifest:
-        """What the version is, and no more; see `Endpoint.prepare`."""
+        """The manifest of the version; see `Endpoint.prepare`."""
         return served.manifest
 
     def check(self, headers: Headers) -> None:
-        """Refuse what is neither JSON nor binary tensors; see `Endpoint.check`."""
+        """Refuse a body that is neither JSON nor binary tensors; see `Endpoint.check`."""
         if HEADER_LENGTH not in headers:
             check_json(headers)
 
@@ -94,7 +94,7 @@ class Infer(Endpoint[Manifest]):
 def _read(
     body: Body, length: bytes | None, manifest: Manifest
 ) -> tuple[InferRequest, FeatureArray]:
-    """The request and its features: JSON, a JSON header with bytes behind it, or bytes alone."""
+    """The request and its features, from JSON, a JSON header with bytes, or bytes alone."""
     if length == b"0":
         return RAW_REQUEST, read_raw(body, manifest)
     header, behind = (body, memoryview(b"")) if length is None else split(body, length)
@@ -105,10 +105,10 @@ def _read(
 
 
 def read_request(body: Body) -> InferRequest:
-    """A request for inference.
+    """Read the JSON of a request.
 
     Raises:
-        BadRequest: where the body is none.
+        BadRequest: where the body is not JSON, or not a request of the protocol.
     """
     try:
         return InferRequest.model_validate(read_json(body))
@@ -142,7 +142,7 @@ def _features(tensor: InputTensor, behind: memoryview, manifest: Manifest) -> Fe
 
 
 def _wanted(request: InferRequest, manifest: Manifest) -> list[WantedOutput]:
-    """The outputs that the request asks for, and in which form; all where it names none."""
+    """The outputs that the request asks for; all if it names none."""
     names = [output.name for output in manifest.outputs]
     parameters = request.parameters.model_extra if request.parameters else None
     everywhere = bool((parameters or {}).get("binary_data_output", False))
@@ -166,8 +166,8 @@ def _write(
     accepted: bytes,
     answers: Outputs,
 ) -> Answer:
-    """The answer: JSON, and behind it the bytes of the outputs that are to be binary."""
-    best_places(answers)  # refuses what is no number
+    """The answer: JSON, followed by the bytes of the binary outputs."""
+    best_places(answers)  # refuses answers that are not finite
     tensors: list[bytes] = []
     outputs: list[dict[str, Any]] = []
     for place, binary in wanted:

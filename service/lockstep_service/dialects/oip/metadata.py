@@ -1,4 +1,4 @@
-"""Health and metadata, as the Open Inference Protocol tells them."""
+"""The routes of the Open Inference Protocol for health and metadata."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ PLATFORMS = {"onnx": "onnx_onnxv1", "torchscript": "pytorch_torchscript"}
 
 
 def metadata_routes(repository: Repository, gate: Gate) -> APIRouter:
-    """The routes that tell about the server and its models."""
+    """The routes for health and for the metadata of the server and its models.
+
+    Args:
+        repository: of the models.
+        gate: tells whether the service is stopping.
+    """
     routes = APIRouter(tags=["Open Inference Protocol"])
 
     @routes.get("/v2")
@@ -39,31 +44,31 @@ def metadata_routes(repository: Repository, gate: Gate) -> APIRouter:
 
     @routes.get("/v2/health/ready", responses={503: {"model": Ready}})
     async def ready(response: Response) -> Ready:
-        """Whether every model has a version that is served, and the service is not stopping."""
+        """Whether every model has a served version, and the service is not stopping."""
         is_ready = repository.ready and not gate.stopping
         response.status_code = 200 if is_ready else 503
         return Ready(ready=is_ready)
 
     @routes.get("/v2/models/{name}")
     async def model_metadata(name: str) -> ModelMetadata:
-        """What the highest served version of a model is."""
+        """The metadata of a model's highest served version."""
         return _metadata(repository, repository.find(name))
 
     @routes.get("/v2/models/{name}/versions/{version}")
     async def version_metadata(name: str, version: str) -> ModelMetadata:
-        """What a version of a model is."""
+        """The metadata of a version of a model."""
         return _metadata(repository, repository.find(name, version))
 
     @routes.get("/v2/models/{name}/ready", responses={503: {"model": ModelReady}})
     async def model_ready(name: str, response: Response) -> ModelReady:
-        """Whether a model can be asked."""
+        """Whether a model answers requests."""
         return _ready(repository, response, name, None)
 
     @routes.get(
         "/v2/models/{name}/versions/{version}/ready", responses={503: {"model": ModelReady}}
     )
     async def version_ready(name: str, version: str, response: Response) -> ModelReady:
-        """Whether a version of a model can be asked."""
+        """Whether a version of a model answers requests."""
         return _ready(repository, response, name, version)
 
     return routes

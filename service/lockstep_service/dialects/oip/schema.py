@@ -1,4 +1,4 @@
-"""What travels by the Open Inference Protocol, as pydantic models."""
+"""The requests and answers of the Open Inference Protocol, as pydantic models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lockstep.proof.load import LoadProof
 
 
 class Parameters(BaseModel):
-    """Parameters of a request; those of other servers are passed over."""
+    """Parameters of a request; those of other servers are ignored."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -74,7 +74,7 @@ class InferResponse(BaseModel):
 
 
 class ServerMetadata(BaseModel):
-    """What the server is."""
+    """The metadata of the server."""
 
     name: str
     version: str
@@ -88,13 +88,13 @@ class Live(BaseModel):
 
 
 class Ready(BaseModel):
-    """Whether every model can be asked."""
+    """Whether every model answers requests, and the service is not stopping."""
 
     ready: bool
 
 
 class ModelReady(BaseModel):
-    """Whether a model can be asked, and why not."""
+    """Whether a model answers requests, and the reason if it does not."""
 
     name: str
     ready: bool
@@ -102,7 +102,7 @@ class ModelReady(BaseModel):
 
 
 class ModelMetadata(BaseModel):
-    """What a model is, and what was proved about it where it serves."""
+    """The metadata of a model, and what was proved about it on the serving machine."""
 
     name: str
     versions: list[str]
