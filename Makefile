@@ -10,7 +10,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 -c constr
   --no-emit-index-url --no-annotate --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check style types layers workflows docs unit clients lock image image-test results \
+.PHONY: help run test check style types layers workflows docs quick unit clients lock image image-test results \
 	bench bench-quick bench-train clean
 
 help: ## Show the targets
@@ -42,7 +42,10 @@ workflows: $(VENV)/installed
 docs: $(VENV)/installed ## Build the documentation's site into site/; a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-unit: $(VENV)/installed ## The tests, with branch coverage
+quick: $(VENV)/installed ## The tests that are not slow, in under a minute
+	$(BIN)/python -m pytest -n 2 -q
+
+unit: $(VENV)/installed ## All tests, the slow ones too, with branch coverage
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term -m "not clients and not container"
 
 clients: $(VENV)/installed ## Ask the service with curl and Java, where they are installed

@@ -84,6 +84,7 @@ def fresh(script):
     return done.stdout.split()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "module",
     [

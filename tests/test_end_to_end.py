@@ -9,6 +9,8 @@ from sklearn.datasets import load_digits
 
 from serving import bits, probabilities, read_scores, run_command, serving, write_table
 
+pytestmark = pytest.mark.slow
+
 ROWS = 300
 
 

@@ -10,6 +10,8 @@ import pytest
 from lockstep import open_artifact
 from serving import environment, serving
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
 

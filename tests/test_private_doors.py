@@ -202,6 +202,7 @@ def own_classes():
                 yield kind
 
 
+@pytest.mark.slow
 def test_nothing_of_a_library_is_overridden_but_what_is_known():
     found = {}
     for kind in own_classes():

@@ -18,6 +18,8 @@ from lockstep.artifact.folder import GOLDEN, open_artifact
 from lockstep.artifact.golden import Golden
 from serving import bits, environment, probabilities, run_command, serving
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 DIGITS = ROOT / "models" / "digits" / "1"
 PACKAGES = {

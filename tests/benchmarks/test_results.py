@@ -26,6 +26,8 @@ from lockstep_train.evaluate.evaluate import evaluate, log_probabilities
 from lockstep_train.pipeline import train
 from mixed import mixed_dataset
 
+pytestmark = pytest.mark.slow
+
 QUICK = {"network": {"hidden": [16, 8]}, "training": {"epochs": 3}}
 BY_NAME = {source.name: source for source in SOURCES}
 

@@ -175,6 +175,7 @@ def test_what_cannot_be_served_is_refused_with_what_to_do(onnx_file, tmp_path, g
     assert not (tmp_path / "models").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["legacy-training-opset-17", "dynamo-train"])
 def test_a_model_in_training_mode_is_refused(tmp_path, name):
     source = tmp_path / "model.onnx"

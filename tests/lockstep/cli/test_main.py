@@ -121,6 +121,7 @@ def test_version_and_help_are_no_errors(lockstep):
         assert "Usage: lockstep" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["--version"]])
 def test_help_imports_neither_torch_nor_the_engines(arguments):
     fresh(
@@ -132,6 +133,7 @@ def test_help_imports_neither_torch_nor_the_engines(arguments):
     )
 
 
+@pytest.mark.slow
 def test_serving_and_scoring_import_no_torch_and_no_table_reader(models, table):
     fresh(
         "import sys, lockstep_service.process.server\nfrom lockstep.cli.main import main\n"

@@ -31,6 +31,7 @@ def audited(artifact, tmp_path):
     return files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "code"),
     [
@@ -69,6 +70,7 @@ def test_an_audit_names_the_node_and_says_what_to_do(lockstep, audited):
     assert "BatchNormalization" in out
 
 
+@pytest.mark.slow
 def test_what_happens_to_one_file_costs_no_other_its_verdict(lockstep, audited, onnx_file):
     plain = onnx_file(PLAIN, name="plain.onnx")
     words = ["frozen", "nowhere", "garbage", "training"]
@@ -104,6 +106,7 @@ def test_without_torch_a_torchscript_file_is_unreadable_and_the_others_are_not(
     assert f"{audited['frozen']} needs torch, which is not installed; install" in err
 
 
+@pytest.mark.slow
 def test_a_file_that_does_harm_when_it_is_loaded_does_none_when_it_is_audited(lockstep, tmp_path):
     source, target = tmp_path / "theirs.pt", tmp_path / "target"
     source.write_bytes(hostile(f'self.held = torch.from_file("{target}", True, 16).fill_(7.0)'))
@@ -127,6 +130,7 @@ def test_names_in_a_file_move_no_cursor(lockstep, tmp_path):
     assert "\x1b" not in out
 
 
+@pytest.mark.slow
 def test_the_theorem_is_read_off_a_file_on_demand(lockstep, tmp_path):
     models = tmp_path / "models"
     words = ("--models", models, "--epochs", 2)

@@ -47,6 +47,7 @@ def test_without_flags_everything_is_left_to_the_environment(lockstep, started, 
     assert started[0].port == Settings.model_fields["port"].default
 
 
+@pytest.mark.slow
 def test_a_service_with_nothing_to_serve_ends_with_3_and_a_sentence(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "lockstep", "serve", "--models", str(tmp_path), "--port", "0"],

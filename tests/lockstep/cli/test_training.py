@@ -4,6 +4,8 @@ import pytest
 
 from lockstep.artifact.folder import open_artifact
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_table_of_ones_own_is_trained_proved_and_scored(lockstep, people, tmp_path):
     models = tmp_path / "models"

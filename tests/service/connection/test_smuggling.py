@@ -296,6 +296,7 @@ def cuts(data):
     yield tuple(data[i : i + 1] for i in range(len(data)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ACCEPTED)
 def test_a_request_is_answered_and_the_next_one_too_wherever_they_are_cut(peer, name):
     data = ACCEPTED[name] + LIVE
@@ -307,6 +308,7 @@ def test_a_request_is_answered_and_the_next_one_too_wherever_they_are_cut(peer, 
     assert requests_of_h11(data) in {2, None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_ambiguous_is_refused_once_and_nothing_behind_it_is_read(peer, name):
     data = REFUSED[name] + SMUGGLED + LIVE
@@ -319,6 +321,7 @@ def test_what_is_ambiguous_is_refused_once_and_nothing_behind_it_is_read(peer, n
         assert not {"/smuggled", "/v2/health/live", "/v2"}.intersection(answered.asked)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BODIES)
 def test_a_body_belongs_to_its_request_also_where_that_is_refused(peer, name):
     request, statuses = BODIES[name]

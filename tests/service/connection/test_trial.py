@@ -113,6 +113,7 @@ def moved(folder):
     return "No module named 'uvicorn.protocols.http.httptools_impl'"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [renamed, moved])
 def test_on_a_changed_uvicorn_the_service_answers_with_the_same_bits_and_says_so_once(
     app, models, artifact, tmp_path, change

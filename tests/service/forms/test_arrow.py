@@ -304,6 +304,7 @@ def spoilt(draw, body):
     return bytes(data)
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), level=st.sampled_from(LEVELS))
 def test_a_stream_with_other_numbers_is_read_or_refused(data, level):

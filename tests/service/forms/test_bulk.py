@@ -45,6 +45,7 @@ def test_rows_of_numbers_have_the_bits_that_reading_by_value_gives(instances):
         assert read.tobytes() == expected.tobytes()
 
 
+@pytest.mark.slow
 @given(ANYTHING)
 @example([[1, [2, 3]], [[], 5], [1, 2, 3]])
 @example([[1, 2, 3], [1, 2], [3, 4, 5, 6]])

@@ -49,6 +49,7 @@ def test_ids_differ_where_none_is_given(app):
     assert len({ask(app, "GET", "/v2").headers["x-request-id"] for _ in range(10)}) == 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "code"),
     [

@@ -116,6 +116,7 @@ OPERATIONS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
 @pytest.mark.parametrize("known", [True, False], ids=["a known model", "any name"])
 def test_what_is_answered_is_what_is_described(described, method, path, known):

@@ -22,9 +22,12 @@ from lockstep_service.settings import load_settings
 from lockstep_service.view.telemetry import SHARED_MEMORY
 from serving import READY_S, ROOT, copied, environment, golden_rows, run_command, serving
 
-pytestmark = pytest.mark.skipif(
-    not Path("/proc/self/maps").exists(), reason="reads what a process is doing from /proc"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not Path("/proc/self/maps").exists(), reason="reads what a process is doing from /proc"
+    ),
+    pytest.mark.slow,
+]
 WORKERS = 2
 
 

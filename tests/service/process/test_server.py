@@ -31,6 +31,8 @@ from serving import (
     serving,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def process(models):

@@ -22,6 +22,8 @@ from lockstep_service.view.telemetry import Telemetry
 from planting import CLASSES, FEATURES
 from serving import bits, golden_rows, resealed
 
+pytestmark = pytest.mark.slow
+
 BAD = [case for case in CASES if case.servable and case.refused_by]
 GOOD = [case for case in CASES if case.servable and not case.refused_by]
 REFUSED_AS = {

@@ -85,6 +85,7 @@ def loaded(models, engine):
     return load_repository(Settings(models=models, engine=engine), Telemetry())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("whole", ["repository", "artifact"])
 def test_each_file_that_serving_rests_on_is_opened_once(whole, engine, diabetes):

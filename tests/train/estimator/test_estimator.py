@@ -26,6 +26,7 @@ QUICK = {"hidden": (8,), "epochs": 3, "threads": 1, "random_state": 0}
 BATCHES = "sample_weight is not equivalent to removing/repeating samples."
 
 
+@pytest.mark.slow
 @parametrize_with_checks(
     [LockstepClassifier(**SMALL), LockstepRegressor(**SMALL)],
     expected_failed_checks=lambda _: {"check_sample_weight_equivalence_on_dense_data": BATCHES},
@@ -104,6 +105,7 @@ def test_a_frame_of_numbers_is_what_its_array_is():
     assert one.encoding_.columns[0].name == "alcohol"
 
 
+@pytest.mark.slow
 def test_the_served_answers_are_those_of_predict_proba(people, tmp_path):
     frame, labels = people
     classifier = LockstepClassifier(**QUICK).fit(frame, labels)
@@ -118,6 +120,7 @@ def test_the_served_answers_are_those_of_predict_proba(people, tmp_path):
     assert np.abs(served - classifier.predict_proba(frame)).max() < 1e-6
 
 
+@pytest.mark.slow
 def test_its_calibration_is_stated_in_the_manifest_as_the_commands_is(tmp_path):
     samples, targets = load_digits(return_X_y=True)
     classifier = LockstepClassifier(**QUICK).fit(samples, targets)
@@ -131,6 +134,7 @@ def test_its_calibration_is_stated_in_the_manifest_as_the_commands_is(tmp_path):
     assert stated["test"]["after"]["log_loss"] == artifact.manifest.metrics["log_loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("calibrate", "note"), [(True, "Not calibrated: a temp"), (False, None)])
 def test_what_was_left_uncalibrated_says_why_and_nothing_where_nobody_tried(
     calibrate, note, tmp_path
@@ -141,6 +145,7 @@ def test_what_was_left_uncalibrated_says_why_and_nothing_where_nobody_tried(
     assert (stated and stated["note"][: len(note)]) == note
 
 
+@pytest.mark.slow
 def test_a_regressor_is_exported_with_the_figures_of_the_samples_that_are_given(tmp_path):
     samples, targets = load_diabetes(return_X_y=True)
     regressor = LockstepRegressor(**QUICK).fit(samples[:300], targets[:300])

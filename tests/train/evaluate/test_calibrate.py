@@ -48,6 +48,7 @@ def network_of(dataset, *, sharpness=1.0, members=1):
     return network.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sharpness", [0.2, 5.0, 20.0])
 @pytest.mark.parametrize("members", [1, 3])
 def test_a_network_that_is_too_sure_or_unsure_of_itself_is_brought_back(sharpness, members):

@@ -74,6 +74,7 @@ def doubled(values, counts):
     return np.repeat(values, counts, axis=0)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 50), st.sampled_from([2, 4]))
 def test_a_row_of_weight_two_counts_as_two_rows_and_one_of_weight_zero_as_none(seed, classes):
     logs, targets = answers(classes, seed=seed)

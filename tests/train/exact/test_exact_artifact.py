@@ -31,6 +31,8 @@ from lockstep_train.fit.fit import fit
 from serving import engine_of
 from small import SETTINGS
 
+pytestmark = pytest.mark.slow
+
 QEMU = shutil.which("qemu-x86_64")
 PROCESSORS = ("Haswell", "Nehalem")
 ROWS = 1_000

@@ -16,6 +16,8 @@ from lockstep_train.network.ensemble import Ensemble
 from lockstep_train.network.network import Answering
 from mixed import mixed_dataset, network_for, odd_rows
 
+pytestmark = pytest.mark.slow
+
 OUTPUT = "probabilities"
 OUTPUTS = (TensorSpec(name=OUTPUT, datatype="FP32", shape=(-1, 3)),)
 CASES = {

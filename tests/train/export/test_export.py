@@ -37,6 +37,7 @@ def norm_of(network):
     return next(part for part in network.modules() if isinstance(part, torch.nn.BatchNorm1d))
 
 
+@pytest.mark.slow
 def test_a_network_in_training_mode_is_exported_in_eval_mode_and_left_as_it_was(wine, tmp_path):
     fitted, dataset, metrics, artifact = wine
     fitted.network.train()
@@ -62,6 +63,7 @@ def test_an_export_that_changes_the_live_network_is_refused(wine, tmp_path, monk
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_files_that_disagree_are_refused_and_nothing_is_written(wine, tmp_path, monkeypatch):
     fitted, dataset, metrics, _ = wine
 
@@ -76,6 +78,7 @@ def test_files_that_disagree_are_refused_and_nothing_is_written(wine, tmp_path, 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_files_that_disagree_on_one_row_of_the_test_split_are_refused(wine, tmp_path, monkeypatch):
     """The golden rows are alike in both forms: only the test split holds the row that is not."""
     fitted, dataset, metrics, _ = wine
@@ -106,6 +109,7 @@ def test_files_that_disagree_on_one_row_of_the_test_split_are_refused(wine, tmp_
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_an_export_says_nothing_and_warns_of_nothing(wine, tmp_path, capfd):
     fitted, dataset, metrics, _ = wine
     with warnings.catch_warnings(record=True) as caught:
@@ -195,6 +199,7 @@ def test_categories_missing_values_and_codes_that_mean_nothing_are_proved(untrus
     assert verify(artifact.path).holds
 
 
+@pytest.mark.slow
 def test_the_temperature_is_in_both_files(untrusted):
     artifact, dataset = untrusted.artifact, untrusted.dataset
     sharper = copy.deepcopy(untrusted.fit.network)
@@ -245,6 +250,7 @@ def test_a_regression_answers_in_the_targets_own_units(diabetes):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "network",
     [
@@ -265,6 +271,7 @@ def test_every_shape_of_network_is_exported_and_proved(network, tmp_path):
     assert verify(written.path).holds
 
 
+@pytest.mark.slow
 def test_versions_count_on_and_an_existing_one_is_not_overwritten(wine, artifact_copy, monkeypatch):
     fitted, dataset, metrics, _ = wine
     monkeypatch.setattr(

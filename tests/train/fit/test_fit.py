@@ -58,6 +58,7 @@ def random_dataset(train_rows):
 REGULARISED = {"dropout": 0.3, "input_dropout": 0.1, "output_dropout": 0.1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_same_seed_gives_the_same_weights_bit_for_bit(wine, threads):
     configuration = configured(REGULARISED, seed=5, threads=threads)
@@ -272,6 +273,7 @@ def test_a_stream_of_random_numbers_continues_where_it_stopped():
     assert torch.equal(torch.cat([first, rest]), whole)
 
 
+@pytest.mark.slow
 def test_digits_are_learned_with_the_defaults():
     accuracies = []
     for seed in range(2):

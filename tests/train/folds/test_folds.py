@@ -184,6 +184,7 @@ def test_answers_that_cannot_be_written_are_refused(validated, tmp_path):
         validated.write(tmp_path / "nowhere" / "folds.csv")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["wine", "diabetes"])
 def test_the_folds_networks_are_exported_as_one_that_answers_their_average(source, tmp_path):
     dataset = built_in(source, 0)

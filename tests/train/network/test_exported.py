@@ -17,6 +17,8 @@ from lockstep_train.export.onnx_file import to_onnx
 from lockstep_train.network.network import Answering
 from mixed import mixed_dataset, network_for, numeric_dataset, odd_rows
 
+pytestmark = pytest.mark.slow
+
 OUTPUT = "answer"
 OUTPUTS = (TensorSpec(name=OUTPUT, datatype="FP32", shape=(-1, 3)),)
 BATCHES = [2, 3, 5, 8, 13, 17, 31, 33, 64]

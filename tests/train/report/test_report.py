@@ -27,6 +27,8 @@ from lockstep_train.report.plots import (
 )
 from lockstep_train.report.tables import one_line
 
+pytestmark = pytest.mark.slow
+
 EMPTY = {"meta", "link", "br", "img", "input", "hr"}
 
 

@@ -26,6 +26,8 @@ from lockstep_train.tune.space.space import Space
 from lockstep_train.tune.study import Store
 from lockstep_train.tune.tune import Plan, tune
 
+pytestmark = pytest.mark.slow
+
 
 def configured(network=None, **training):
     return Configuration.model_validate(

@@ -36,6 +36,7 @@ def audit(data: bytes):
     return audit_onnx(read_onnx(data, source="model.onnx"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("each", ONNX_CASES, ids=str)
 def test_every_form_of_training_mode_is_found_and_no_good_file_is_refused(each: Case):
     report = audit(each.read())

@@ -219,6 +219,7 @@ LAYERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("export", [script, trace])
 @pytest.mark.parametrize(("layer", "has_mode"), LAYERS.values(), ids=LAYERS)
 def test_a_layer_is_found_in_training_mode_and_clean_once_frozen_in_eval_mode(

@@ -11,7 +11,10 @@ from lockstep.proof.confined import audit as confined
 from lockstep.proof.confined.audit import ample, audit_confined
 from lockstep.proof.confined.confinement import confinable
 
-pytestmark = pytest.mark.skipif(not confinable(), reason="This machine confines no process.")
+pytestmark = [
+    pytest.mark.skipif(not confinable(), reason="This machine confines no process."),
+    pytest.mark.slow,
+]
 
 
 @pytest.mark.parametrize("name", ["trace-train", "script-eval-unfrozen", "good-trace-unfrozen"])

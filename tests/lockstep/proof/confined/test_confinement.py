@@ -98,6 +98,7 @@ def probe(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_a_confined_process_can_compute_and_nothing_else(probe, tmp_path):
     _, before = probe("free", "1")
     assert errno.EPERM not in before.values(), before

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
@@ -432,6 +433,7 @@ def text(model):
     return onnx.printer.to_text(model)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(RECIPE)
 def test_what_is_called_independent_is_independent_when_it_runs(recipe):
@@ -448,6 +450,7 @@ LAYOUT_MENU = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_rows_are_found_again_wherever_reshapes_and_transposes_put_them():
     found = 0
     for model, verdict, shown in sample(LAYOUT_MENU, seed=3, graphs=300, longest=10):
@@ -456,6 +459,7 @@ def test_rows_are_found_again_wherever_reshapes_and_transposes_put_them():
     assert found > 30
 
 
+@pytest.mark.slow
 def test_what_is_called_mixing_mixes_when_it_runs_unless_a_later_operator_undoes_it():
     called, undone = 0, []
     for model, verdict, shown in sample(MENU, seed=4, graphs=400):
@@ -473,6 +477,7 @@ PLAIN_MENU = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_graphs_of_plain_operators_are_always_decided():
     reasons = Counter(
         verdict.reason

@@ -181,6 +181,7 @@ NETWORKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_in_eval_mode_is_decided_independent(name):
     (verdict,) = row_independence(exported(NETWORKS[name]()))
@@ -189,6 +190,7 @@ def test_a_network_in_eval_mode_is_decided_independent(name):
     assert verdict.node is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["blocks", "table", "quantiles", "one product a member"])
 def test_an_export_that_nobody_has_optimized_is_decided_independent(name):
     (verdict,) = row_independence(exported(NETWORKS[name](), optimize=False))
@@ -238,6 +240,7 @@ MIXERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MIXERS)
 def test_what_mixes_rows_is_found(name):
     (verdict,) = row_independence(exported(Mixing(MIXERS[name])))
@@ -246,6 +249,7 @@ def test_what_mixes_rows_is_found(name):
     assert verdict.node.startswith("main/")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimize", [True, False], ids=["optimized", "as written"])
 def test_a_batch_norm_that_keeps_no_statistics_mixes_rows_in_eval_mode(optimize):
     network = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5, track_running_stats=False))

@@ -141,6 +141,7 @@ fit(configuration, built_in("wine", 0), checkpoint=Path(sys.argv[2]), on_epoch=s
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_was_killed_goes_on_to_the_same_bits_and_needed_no_fabric(tmp_path, wine):
     # The kill comes in the middle of some later epoch, or while the checkpoint is written.
     long = {"epochs": 60, "patience": 0}
