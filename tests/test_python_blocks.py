@@ -12,6 +12,8 @@ from sklearn.datasets import load_digits
 from lockstep import open_artifact
 from serving import bits, serving, write_table
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 DIGITS = ROOT / "models" / "digits" / "1"
 ADDRESS = "http://localhost:8080"

@@ -85,6 +85,7 @@ def test_the_version_is_a_version():
     assert re.fullmatch(r"\d+\.\d+\.\d+", lockstep.__version__)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", ["torch", "polars", "sklearn", "lockstep_train"])
 def test_without_what_training_needs_the_estimator_says_what_to_install(missing):
     done = fresh(
@@ -96,6 +97,7 @@ def test_without_what_training_needs_the_estimator_says_what_to_install(missing)
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", ["torch", "polars"])
 def test_the_other_names_are_there_without_an_extra(missing):
     names = [name for name in PUBLIC if name not in ESTIMATORS]

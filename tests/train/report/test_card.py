@@ -7,6 +7,8 @@ from lockstep.proof.certificate import Certificate
 from lockstep_train.export.export import CURVES
 from lockstep_train.report.card import write_card
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def sealed(artifact):

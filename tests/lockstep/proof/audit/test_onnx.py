@@ -48,6 +48,7 @@ def test_every_form_of_training_mode_is_found_and_no_good_file_is_refused(each: 
         assert finding.advice.endswith(".")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("each", [each for each in ONNX_CASES if each.servable], ids=str)
 def test_the_corpus_behaves_as_it_says(each: Case):
     answer = open_unoptimised(each.read())

@@ -79,6 +79,7 @@ def check_that_all_meet_the_same(model: ModelProto) -> None:
     assert by_exact == (by_mode if whole else by_mode[: len(by_exact)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("each", ONNX_CASES, ids=str)
 def test_in_every_file_of_the_corpus_all_readers_meet_every_node(each):
     check_that_all_meet_the_same(onnx.load_from_string(each.read()))
@@ -109,6 +110,7 @@ SUITE_IN_TRAINING = re.compile(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")  # the suite's own casts
 def test_no_reader_stumbles_over_a_graph_of_onnx_itself():
     """The operator suite of the standard: what trains or draws is found in it, and nothing else."""

@@ -87,6 +87,7 @@ def assert_same(done, whole):
     assert (done.best_epoch, done.stopped_early) == (whole.best_epoch, whole.stopped_early)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epochs", [1, 3, 6])
 @pytest.mark.parametrize(
     "training",
@@ -300,6 +301,7 @@ STATES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(state=STATES)
 def test_numbers_words_and_collections_come_back_as_they_were(state):
     assert repr(from_bytes(to_bytes(state))) == repr(state)

@@ -23,6 +23,8 @@ from lockstep_train.fit.randomness import RandomStream
 from lockstep_train.fit.threads import ONE_THREAD_WORK, threads_for
 from lockstep_train.network.network import Network
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[4]
 NO_MASKS = {"hidden": (16, 8), "dropout": 0.0, "input_dropout": 0.0}
 MASKS = {"hidden": (16, 8), "dropout": 0.3, "members": 2}
