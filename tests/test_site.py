@@ -103,3 +103,7 @@ def test_a_page_that_nothing_leads_to_is_an_error(copied):
     done = build(copied, copied / "site")
     assert done.returncode != 0
     assert "lost.md" in done.stderr
+
+
+def test_the_site_s_folder_holds_links_and_no_copies():
+    assert [path.name for path in (ROOT / "website").iterdir() if not path.is_symlink()] == []
