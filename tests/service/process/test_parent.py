@@ -85,7 +85,7 @@ def events(service, name):
 def request(service, method, path, body=None):
     """Status and text of an answer over a connection of its own: any worker may give it."""
     url = httpx.URL(service.address)
-    with closing(HTTPConnection(url.host, url.port, timeout=10)) as connection:
+    with closing(HTTPConnection(url.host, url.port, timeout=READY_S)) as connection:
         connection.request(method, path, body)
         answer = connection.getresponse()
         return answer.status, answer.read().decode()
@@ -124,7 +124,7 @@ def counting_folder(process):
 
 
 def assert_all_gone(*ids):
-    wait_until(lambda: not any(map(is_running, ids)), 5)
+    wait_until(lambda: not any(map(is_running, ids)))
 
 
 def test_each_worker_answers_while_the_other_stands_still(service, body):
@@ -155,7 +155,7 @@ def test_the_metrics_are_those_of_all_workers_whichever_is_asked(service, body):
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(lambda _: predict(service, body), range(40))) == {200}
     # An answer is counted when it has left; who is asked a moment later knows it.
-    wait_until(lambda: predictions_counted(service) == [count + 40 for count in before], 5)
+    wait_until(lambda: predictions_counted(service) == [count + 40 for count in before])
     for process in processes(service).values():
         os.kill(process, signal.SIGSTOP)
         try:
@@ -194,7 +194,7 @@ def test_a_worker_that_is_killed_is_replaced_and_meanwhile_others_answer(models,
         for _ in range(5):
             assert predict(service, body) == 200
         # An answer is counted when it has left: give the one that is to die the time.
-        wait_until(lambda: predictions_counted(service) == [5, 5], 5)
+        wait_until(lambda: predictions_counted(service) == [5, 5])
         first = processes(service)
         os.kill(first[1], signal.SIGKILL)
         answered = 5
@@ -210,27 +210,27 @@ def test_a_worker_that_is_killed_is_replaced_and_meanwhile_others_answer(models,
         assert predict(service, body) == 200
         os.kill(first[0], signal.SIGCONT)
         # What the dead one has counted stays counted.
-        wait_until(lambda: predictions_counted(service) == [answered + 1] * 2, 5)
+        wait_until(lambda: predictions_counted(service) == [answered + 1] * 2)
 
 
 def test_sigterm_drains_every_worker_and_leaves_nothing(models, body):
-    with workers(models) as service:
+    with workers(models, LOCKSTEP_DRAIN_S=str(READY_S * 2)) as service:
         folder = counting_folder(processes(service)[0])
         assert folder.is_dir()
         assert folder.parent == SHARED_MEMORY or not os.access(SHARED_MEMORY, os.W_OK)
         url = httpx.URL(service.address)
         head = b"POST /predict HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: %d"
-        waiting = [socket.create_connection((url.host, url.port), 10) for _ in range(8)]
+        waiting = [socket.create_connection((url.host, url.port), READY_S) for _ in range(8)]
         for connection in waiting:
             connection.sendall(head % len(body) + b"\r\n\r\n")
             assert connection.recv(1024).startswith(b"HTTP/1.1 100")
         service.process.terminate()
-        wait_until(lambda: not is_listening(url), 5)
+        wait_until(lambda: not is_listening(url))
         for connection in waiting:
             with connection:
                 connection.sendall(body)
                 assert connection.recv(65536).startswith(b"HTTP/1.1 200")
-        assert service.process.wait(5) == 0
+        assert service.process.wait(READY_S) == 0
         assert service.process.stderr.read() == ""
         assert_all_gone(*processes(service).values())
         assert not folder.exists()
@@ -239,7 +239,7 @@ def test_sigterm_drains_every_worker_and_leaves_nothing(models, body):
 
 def is_listening(url):
     try:
-        socket.create_connection((url.host, url.port), 5).close()
+        socket.create_connection((url.host, url.port), READY_S).close()
     except OSError:
         return False
     return True
@@ -265,7 +265,7 @@ def test_sigint_at_a_terminal_reaches_every_process_and_ends_with_0(models, is_r
         while event != ("ready" if is_ready else "model proved"):
             event = json.loads(process.stdout.readline())["event"]
         os.killpg(process.pid, signal.SIGINT)
-        _, stderr = process.communicate(timeout=10)
+        _, stderr = process.communicate(timeout=READY_S)
         assert (process.returncode, stderr) == (0, "")
 
 
@@ -277,7 +277,7 @@ def test_nothing_outlives_a_parent_that_is_killed(models):
         folder = counting_folder(line["processes"][0])
         process.kill()
         assert_all_gone(*line["processes"])
-        wait_until(lambda: not folder.exists(), 5)
+        wait_until(lambda: not folder.exists())
 
 
 def test_nothing_to_serve_is_exit_code_3_and_said_once(tmp_path):
@@ -319,7 +319,7 @@ def test_a_worker_that_hangs_does_not_keep_the_service(models):
         hanging = processes(service)[1]
         os.kill(hanging, signal.SIGSTOP)
         service.process.terminate()
-        assert service.process.wait(5) == 0
+        assert service.process.wait(8) == 0
         assert_all_gone(hanging)
         (killed,) = events(service, "worker killed")
         assert killed["worker"] == 1

@@ -20,6 +20,7 @@ from lockstep_service.process.server import Server
 from lockstep_service.settings import Settings
 from serving import (
     PROBLEM,
+    READY_S,
     ROOT,
     assert_problem,
     copied,
@@ -54,9 +55,9 @@ def body(artifact):
 def send_raw(address, data):
     """Bytes as they are; what comes back until the other side is done."""
     url = httpx.URL(address)
-    with socket.create_connection((url.host, url.port), timeout=5) as connection:
+    with socket.create_connection((url.host, url.port), timeout=READY_S) as connection:
         connection.sendall(data)
-        connection.settimeout(5)
+        connection.settimeout(READY_S)
         answer = b""
         while part := connection.recv(65536):
             answer += part
@@ -173,7 +174,7 @@ def test_a_client_that_hangs_up_disturbs_nobody(process, body):
     url = httpx.URL(process.address)
     begun = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 9000\r\n\r\n{"
     for sent in (b"POST /predict HT", begun):
-        with socket.create_connection((url.host, url.port), timeout=5) as connection:
+        with socket.create_connection((url.host, url.port), timeout=READY_S) as connection:
             connection.sendall(sent)
     assert httpx.post(f"{process.address}/predict", content=body).status_code == 200
     assert not [line for line in process.lines if line.get("level") == "error"]
@@ -215,7 +216,7 @@ def test_the_health_check_does_not_take_another_server_for_this_one():
 def in_flight(address, body):
     """A connection whose request has reached the application, but for the last byte of its body."""
     url = httpx.URL(address)
-    with socket.create_connection((url.host, url.port), timeout=10) as connection:
+    with socket.create_connection((url.host, url.port), timeout=READY_S) as connection:
         head = b"POST /predict HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: %d"
         connection.sendall(head % len(body) + b"\r\n\r\n")
         assert connection.recv(1024).startswith(b"HTTP/1.1 100")
@@ -226,7 +227,7 @@ def in_flight(address, body):
 def is_listening(address):
     url = httpx.URL(address)
     try:
-        socket.create_connection((url.host, url.port), timeout=5).close()
+        socket.create_connection((url.host, url.port), timeout=READY_S).close()
     except OSError:
         return False
     return True
@@ -234,11 +235,11 @@ def is_listening(address):
 
 @pytest.mark.parametrize("engine", ["onnx", "torchscript"])
 def test_sigterm_answers_what_is_in_flight_takes_nothing_new_and_ends_with_0(models, body, engine):
-    with serving(models, "--engine", engine) as started:
+    with serving(models, "--engine", engine, LOCKSTEP_DRAIN_S=str(READY_S * 2)) as started:
         expected = httpx.post(f"{started.address}/predict", content=body).json()
         with in_flight(started.address, body) as connection:
             started.process.terminate()
-            end = time.monotonic() + 5
+            end = time.monotonic() + READY_S
             while is_listening(started.address):
                 assert time.monotonic() < end
             connection.sendall(body[-1:])
@@ -246,7 +247,7 @@ def test_sigterm_answers_what_is_in_flight_takes_nothing_new_and_ends_with_0(mod
         status, headers, predictions = read_raw(answer)
         assert (status, predictions) == (200, expected)
         assert headers["connection"] == "close"
-        assert started.process.wait(5) == 0
+        assert started.process.wait(READY_S) == 0
         assert started.process.stderr.read() == ""
 
 
@@ -255,15 +256,15 @@ def test_a_client_that_never_finishes_does_not_keep_the_process(models, body):
         with in_flight(started.address, body):
             begin = time.monotonic()
             started.process.terminate()
-            assert started.process.wait(8) == 0
-            assert time.monotonic() - begin < 5
+            assert started.process.wait(READY_S) == 0
+            assert time.monotonic() - begin < 8  # what it is given where nothing is said
         assert "Traceback" not in started.process.stderr.read()
 
 
 def test_sigint_ends_with_0_too(models):
     with serving(models) as started:
         started.process.send_signal(signal.SIGINT)
-        assert started.process.wait(10) == 0
+        assert started.process.wait(READY_S) == 0
 
 
 def test_a_curl_line_is_printed_on_demand_and_works(models):
