@@ -18,7 +18,7 @@ from lockstep_train.estimator.estimator import LockstepClassifier, LockstepRegre
 from lockstep_train.evaluate.evaluate import temperature_of
 from lockstep_train.pipeline import measured
 
-SMALL = {"hidden": (16,), "epochs": 40, "learning_rate": 0.02, "threads": 1}
+SMALL = {"hidden": (16,), "epochs": 20, "learning_rate": 0.03, "threads": 1}
 QUICK = {"hidden": (8,), "epochs": 3, "threads": 1, "random_state": 0}
 
 # The reason is scikit-learn's own for what it fits in random batches: repeated samples make other
