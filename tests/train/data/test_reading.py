@@ -14,7 +14,7 @@ from lockstep.artifact.encoding import encode
 from lockstep.errors import InvalidInstances, Unreadable
 from lockstep.table.cell import BLANKS, number, read_cells
 from lockstep.table.delimited import open_delimited
-from lockstep.table.features import read_delimited_table as read_to_score
+from lockstep.table.features import read_delimited as read_to_score
 from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.data.columns.cells import without_missing
 from lockstep_train.data.columns.features import feature
