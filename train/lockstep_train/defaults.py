@@ -66,12 +66,12 @@ def _decided(dataset: Dataset) -> dict[str, dict[str, Any]]:
     if rows < MANY_ROWS:
         return {"network": {"dropout": 0.4, "members": MEMBERS}} if regression else {}
     if len(dataset.columns) >= WIDE_COLUMNS:
-        return _wide(rows)
+        return _wide_settings(rows)
     numbers = sum(column.kind == "numeric" for column in dataset.columns)
-    return _table(rows, numbers, regression=regression)
+    return _table_settings(rows, numbers, regression=regression)
 
 
-def _table(rows: int, numbers: int, *, regression: bool) -> dict[str, dict[str, Any]]:
+def _table_settings(rows: int, numbers: int, *, regression: bool) -> dict[str, dict[str, Any]]:
     return {
         "preprocessing": {
             "numeric": "robust",
@@ -96,7 +96,7 @@ def _table(rows: int, numbers: int, *, regression: bool) -> dict[str, dict[str, 
     }
 
 
-def _wide(rows: int) -> dict[str, dict[str, Any]]:
+def _wide_settings(rows: int) -> dict[str, dict[str, Any]]:
     large = rows >= LARGE_ROWS
     return {
         "preprocessing": {"numeric": "shared"},

@@ -73,7 +73,7 @@ class EstimatorParameters(BaseEstimator):  # type: ignore[misc]  # scikit-learn 
         }
         for parameter, value in self.get_params(deep=False).items():
             if parameter in settings and parameter != "class_weight" and value is not None:
-                sections[settings[parameter]][parameter] = _plain(value)
+                sections[settings[parameter]][parameter] = _without_numpy(value)
         seed = self.random_state
         if not isinstance(seed, int | np.integer):
             seed = check_random_state(seed).randint(LARGEST_SEED, dtype=np.int64)
@@ -81,8 +81,8 @@ class EstimatorParameters(BaseEstimator):  # type: ignore[misc]  # scikit-learn 
         return Configuration.model_validate(sections)
 
 
-def _plain(value: Any) -> Any:
+def _without_numpy(value: Any) -> Any:
     """A parameter without numpy's types: grid searches hand them over."""
     if isinstance(value, np.ndarray | list | tuple):
-        return tuple(_plain(item) for item in value)
+        return tuple(_without_numpy(item) for item in value)
     return value.item() if isinstance(value, np.generic) else value

@@ -45,7 +45,7 @@ class ExactMember(nn.Module):
         divisor: float = 1.0,
     ) -> None:
         super().__init__()
-        weights = [*(_folded(block) for block in fitted.blocks), folded(fitted.head, None)]
+        weights = [*(_folded_block(block) for block in fitted.blocks), folded(fitted.head, None)]
         weights[-1] = (weights[-1][0] / divisor, weights[-1][1] / divisor)
         blocks: list[nn.Module] = []
         for i, block in enumerate(fitted.blocks):
@@ -97,7 +97,7 @@ class ExactBlock(nn.Module):
     ) -> None:
         super().__init__()
         plain = _unscaled(weights, inputs)
-        largest, size, lowest = _measure(sample, plain, activation)
+        largest, size, lowest = _activation_ranges(sample, plain, activation)
         reach = max(headroom * largest, _LEAST_REACH)
         bits = balanced_bits(following, np.full(following.shape[1], reach), size)
         self.activation: nn.Module
@@ -158,7 +158,7 @@ class TabulatedActivation(nn.Module):
         return cast("Tensor", self.curve(self.clip(sums)))
 
 
-def _folded(block: nn.Module) -> tuple[FloatArray, FloatArray]:
+def _folded_block(block: nn.Module) -> tuple[FloatArray, FloatArray]:
     layers = dict(block.named_children())
     return folded(
         cast("nn.Linear", layers["linear"]), cast("nn.BatchNorm1d | None", layers.get("norm"))
@@ -171,7 +171,7 @@ def _unscaled(weights: tuple[FloatArray, FloatArray], inputs: Columns) -> tuple[
     return torch.from_numpy(scaled), torch.from_numpy(np.array(weights[1][:, None]))
 
 
-def _measure(
+def _activation_ranges(
     sample: Tensor, weights: tuple[Tensor, Tensor], activation: nn.Module
 ) -> tuple[float, float, float]:
     """Of training's activations: the largest, the root mean squared norm, the largest argument."""

@@ -109,7 +109,7 @@ class ExactBranch(nn.Module):
     ) -> None:
         super().__init__()
         fitted = group.network.preprocessing
-        largest, size = _measure(fitted, features)
+        largest, size = _column_ranges(fitted, features)
         reach = np.maximum(headroom * largest, LEAST_COLUMN_REACH)
         first = np.concatenate([_first_weight(member) for member in group.members])
         grid = balanced_bits(first, reach, size)
@@ -220,7 +220,7 @@ def _first_weight(member: Member) -> FloatArray:
     return folded(cast("nn.Linear", layers["linear"]), norm)[0]
 
 
-def _measure(fitted: nn.Module, features: FeatureArray) -> tuple[FloatArray, float]:
+def _column_ranges(fitted: nn.Module, features: FeatureArray) -> tuple[FloatArray, float]:
     """Of training's dense rows: each column's largest size, and the root mean squared norm."""
     squares, largest = 0.0, None
     for rows in torch.split(torch.from_numpy(np.ascontiguousarray(features)), _ROWS):

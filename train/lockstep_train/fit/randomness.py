@@ -57,7 +57,7 @@ class Batches:
 
 
 class RandomStream:
-    """Draws of torch's global generator that nobody outside can disturb, nor is disturbed by.
+    """Draws of torch's global generator, kept apart from everybody else's draws of it.
 
     Dropout draws its masks from the global generator of the device that it computes on, and takes
     no other.

@@ -34,8 +34,8 @@ class Setting(NamedTuple):
 class Schedule:
     """Gives an optimiser the setting of each step, which comes from the step's number alone.
 
-    torch's own schedulers do the same, and more, in ten times as long: for a network of few weights
-    that is a fortieth of a step.
+    torch's own schedulers do the same and more, but take ten times as long: for a network of few
+    weights that is a fortieth of a step.
 
     Args:
         optimizer: whose parameter groups are driven, by Adam.

@@ -19,7 +19,7 @@ from lockstep_train.network.preprocessing.standardisation import Rescaling
 
 FEWEST_CURVE_ROWS, MOST_CURVE_ROWS = 5_000, 20_000
 CURVE_SHARE = 0.4
-"""Of a large training split, which keeps the training curve at a tenth of an epoch's time."""
+"""Share of a large training split that takes a tenth of an epoch's time to measure."""
 
 MOST_TIMES_WIDER, MOST_PREPARED_BYTES = 4, 10**9
 """What rows that are preprocessed before the fit may take: times the features' memory, and all."""
@@ -141,10 +141,10 @@ class FitTensors:
         training: TrainingConfiguration,
         device: torch.device,
     ) -> Self:
-        """The parts of a dataset, brought to a device; all of them weighted as the loss is.
+        """Training and validation rows on a device; all of them weighted as the loss is.
 
-        They are preprocessed here where every step would make the same of a row, and where there is
-        memory for it.
+        They are preprocessed here if a row becomes the same in every step, and if there is memory
+        for it.
 
         Raises:
             InvalidSetting: weights that the target or the rows do not allow.

@@ -22,8 +22,8 @@ its waiting makes the step six to eight times slower. So it is taken only where 
 def threads_for(training: TrainingConfiguration, network: nn.Module) -> int:
     """How many threads torch computes with: the setting, or for ``auto`` one or all cores.
 
-    ``auto`` asks the size of a step and no clock: the number of threads decides how sums are cut,
-    and with it the bits, so that the same training must get the same number each time.
+    ``auto`` looks at the size of a step and not at a clock. The number of threads decides how sums
+    are cut, and with it the bits: the same training must get the same number each time.
 
     Args:
         training: ``threads`` and ``batch_size``.

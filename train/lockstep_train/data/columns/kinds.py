@@ -59,7 +59,7 @@ def settle_kind(table: Table, values: pl.Series, declared: Kind | None) -> Typed
     Raises:
         Unreadable: naming the row and the column that a network cannot take, with advice.
     """
-    values = _plain(table, values)
+    values = _of_simple_type(table, values)
     seen = values.head(table.decisive)
     if seen.null_count() == len(seen):
         return Typed(values, None, "it holds no value")
@@ -100,7 +100,7 @@ def _infer(table: Table, values: pl.Series) -> Typed:
     return Typed(values, "numeric", note=check_precision(table, values, declared=False))
 
 
-def _plain(table: Table, values: pl.Series) -> pl.Series:
+def _of_simple_type(table: Table, values: pl.Series) -> pl.Series:
     """The same values in one of few types."""
     kind = values.dtype
     if kind.is_temporal():

@@ -102,12 +102,12 @@ def read_npz(path: Path) -> Table:
             f"{path} cannot be read as NPZ arrays of numbers or strings: {error}."
         ) from error
     try:
-        return _table(arrays, path)
+        return _table_of_npz(arrays, path)
     except InvalidSetting as error:
         raise Unreadable(str(error)) from error
 
 
-def _table(arrays: Mapping[str, NDArray[Any]], path: Path) -> Table:
+def _table_of_npz(arrays: Mapping[str, NDArray[Any]], path: Path) -> Table:
     if {"x_train", "y_train"} <= arrays.keys():
         table = table_of_arrays(arrays["x_train"], arrays["y_train"], name=str(path))
         if not {"x_test", "y_test"} <= arrays.keys():

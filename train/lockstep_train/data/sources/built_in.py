@@ -54,7 +54,7 @@ def built_in_table(name: str) -> Table:
         bunch.data,
         None,
         name=name,
-        names=tuple(map(_plain, bunch.feature_names)),
+        names=tuple(map(_one_word, bunch.feature_names)),
         task=source.task,
     )
     values = bunch.target
@@ -67,6 +67,6 @@ def built_in_table(name: str) -> Table:
     return replace(table, frame=frame, target=source.target_name)
 
 
-def _plain(name: str) -> str:
+def _one_word(name: str) -> str:
     """A column name that is one word: ``mean radius`` becomes ``mean_radius``."""
     return re.sub(r"\W+", "_", name.strip().lower()).strip("_")

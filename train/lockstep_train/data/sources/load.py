@@ -33,7 +33,7 @@ def load(source: str, configuration: Configuration) -> Dataset:
         Unreadable: naming the file, the line and the column that cannot be trained on.
     """
     data = configuration.data
-    table = _table(source, configuration)
+    table = _read_source(source, configuration)
     if data.test is not None:
         test = read_table(Path(data.test), data)
         wanted = [name for name in table.frame.columns if name not in data.drop]
@@ -41,7 +41,7 @@ def load(source: str, configuration: Configuration) -> Dataset:
     return assemble(table, configuration)
 
 
-def _table(source: str, configuration: Configuration) -> Table:
+def _read_source(source: str, configuration: Configuration) -> Table:
     if source in BUILT_IN:
         return built_in_table(source)
     path = Path(source)

@@ -17,8 +17,9 @@ _FLOOR = 1e-6
 def bound_gradients(parameters: Sequence[Tensor], largest: float) -> None:
     """Scale gradients on the CPU down together, so that their norm is at most ``largest``.
 
-    As `torch.nn.utils.clip_grad_norm_` (Pascanu, Mikolov and Bengio 2013), which for a network of
-    few weights takes longer than the norm itself, and multiplies where nothing is to be bounded.
+    As `torch.nn.utils.clip_grad_norm_` (Pascanu, Mikolov and Bengio 2013). For a network of few
+    weights torch's function takes longer than the norm itself, and it multiplies even where the
+    norm is small enough.
 
     Args:
         parameters: those without a gradient are passed over.

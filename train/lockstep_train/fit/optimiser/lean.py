@@ -47,13 +47,12 @@ class _ParameterGroup(NamedTuple):
 
 
 class LeanAdam(TorchAdam):
-    """The same by torch's fused kernel, called once for all parameters of a group.
+    """Adam and AdamW by torch's fused kernel, called once for all parameters of a group.
 
-    torch's own step lists and sorts the parameters anew each time and calls the hooks of anybody
-    who looks, which for a network of few weights takes longer than the kernel. Here the parameters
-    are brought to lie one after another (`Flat`), and a step's hooks are not called. Numbers and
-    state are torch's. Where a parameter has no gradient, or cannot lie there, torch's own step is
-    taken.
+    torch's own step lists and sorts the parameters anew each time and calls hooks. For a network of
+    few weights that takes longer than the kernel. Here the parameters lie one after another in
+    memory (`Flat`), and a step's hooks are not called. Numbers and state are torch's. Where a
+    parameter has no gradient, or cannot lie there, torch's own step is taken.
     """
 
     _is_laid_out: bool
@@ -61,7 +60,7 @@ class LeanAdam(TorchAdam):
     _groups: list[_ParameterGroup]
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients, as torch does; and let the parameters lie together from now on."""
+        """Forget the gradients, as torch does; from now on the parameters lie together."""
         if not self._is_laid_out:
             self._lay_out()
         if not set_to_none:
@@ -150,7 +149,7 @@ class LeanAdam(TorchAdam):
         self._recount()
 
     def _settle(self) -> None:
-        """Tell each parameter's own count what was counted for all."""
+        """Copy the group's count of steps to the count of each of its parameters."""
         for group in self._groups:
             for parameter in group.settings["params"]:
                 self.state[parameter]["step"].copy_(group.counted)

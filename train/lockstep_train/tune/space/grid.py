@@ -11,7 +11,7 @@ from lockstep.errors import InvalidSetting, NotFound, Unreadable
 from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.configuration.section import Section, did_you_mean
 
-SECTIONS = ("preprocessing", "network", "training")
+GRID_SECTIONS = ("preprocessing", "network", "training")
 """What a grid may vary: the rows and their columns are the same in every trial."""
 
 
@@ -53,10 +53,10 @@ def read_grid(path: Path) -> dict[str, tuple[Any, ...]]:
 
 def _settings(path: Path, section: str, settings: Any) -> list[str]:
     """The settings that a section of a grid may hold."""
-    if section not in SECTIONS:
+    if section not in GRID_SECTIONS:
         raise InvalidSetting(
-            f"{path}: a grid has no section {section}.{did_you_mean(section, SECTIONS)} "
-            f"There are: {', '.join(SECTIONS)}."
+            f"{path}: a grid has no section {section}.{did_you_mean(section, GRID_SECTIONS)} "
+            f"There are: {', '.join(GRID_SECTIONS)}."
         )
     if not isinstance(settings, dict):
         raise InvalidSetting(f"{path}: {section} must be a table of settings, got {settings!r}.")

@@ -142,7 +142,7 @@ class Space:
             {
                 "kind": type(dimension).__name__,
                 **{
-                    field.name: _plain(getattr(dimension, field.name))
+                    field.name: _as_json(getattr(dimension, field.name))
                     for field in fields(dimension)
                 },
             }
@@ -192,6 +192,6 @@ def _funnel(width: int, depth: int, narrowing: float) -> tuple[int, ...]:
     return tuple(max(least, round(width * narrowing**block)) for block in range(depth))
 
 
-def _plain(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
     """Tuples become lists, as JSON reads them back."""
-    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+    return [_as_json(item) for item in value] if isinstance(value, tuple | list) else value
