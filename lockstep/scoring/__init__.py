@@ -1,1 +1,1 @@
-"""Tables scored offline, and how answers stand in columns."""
+"""Offline scoring of tables, and answers as columns."""

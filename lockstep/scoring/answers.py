@@ -1,4 +1,4 @@
-"""A network's answers as the columns of a table: of CSV here, of Arrow in the service."""
+"""A network's answers as the columns of a table: CSV here, Arrow in the service."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def answer_columns(manifest: Manifest, answers: Outputs) -> list[str]:
 
     Args:
         manifest: of the network.
-        answers: its outputs, each ``[n, ...]``.
+        answers: the network's outputs, each ``[n, ...]``.
     """
     if manifest.task == "classification":
         return ["label", *(f"probability_{label_text(label)}" for label in manifest.classes or ())]
@@ -29,13 +29,13 @@ def answer_columns(manifest: Manifest, answers: Outputs) -> list[str]:
 
 
 def answer_cells(manifest: Manifest, answers: Outputs) -> Iterator[list[str]]:
-    """The answers as text, a list of cells a row.
+    """The answers as text: one list of cells for each row.
 
-    A float is the shortest decimal that reads back to the same bits, as its own type.
+    A float is written as the shortest decimal that reads back to the same bits in its own type.
 
     Args:
         manifest: of the network.
-        answers: its outputs, each ``[n, ...]``.
+        answers: the network's outputs, each ``[n, ...]``.
     """
     columns = [column for answer in answers for column in _text(answer)]
     if manifest.task == "classification":
@@ -45,7 +45,7 @@ def answer_cells(manifest: Manifest, answers: Outputs) -> Iterator[list[str]]:
 
 
 def label_text(label: Label) -> str:
-    """A class's label as a cell or the name of a column; booleans as JSON writes them."""
+    """A class's label as text for a cell or a column name; a boolean is ``true`` or ``false``."""
     return str(label).lower() if isinstance(label, bool) else str(label)
 
 
@@ -56,5 +56,5 @@ def _text(answer: NDArray[Any]) -> Iterator[list[str]]:
         if flat.dtype.kind == "b":
             yield ["true" if value else "false" for value in flat[:, j]]
         else:
-            # str of a numpy float is its shortest decimal (Steele and White's Dragon4).
+            # str of a numpy float gives the shortest decimal (Steele and White's Dragon4).
             yield [str(value) for value in flat[:, j]]

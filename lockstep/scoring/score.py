@@ -1,4 +1,4 @@
-"""Offline scoring: a table through the same proof and the same engine as the service's requests."""
+"""Offline scoring of a table, with the same proof and the same engine as in the service."""
 
 from __future__ import annotations
 
@@ -37,18 +37,19 @@ def score(
         folder: the artifact.
         table: CSV, Parquet, Arrow or an .npy tensor.
         output: the CSV file; ``-`` is stdout.
-        engine: what runs the rows.
+        engine: the engine that runs the rows.
         header: whether the first line of a CSV table names its columns.
-        note: is told, in a sentence, of what a person should know.
+        note: is called with a sentence for each thing that a person should know.
 
     Returns:
-        How many rows were answered.
+        The number of rows that were answered.
 
     Raises:
         Disproved: where the artifact is not proved to be in inference mode here.
-        Unreadable: where the artifact or the table cannot be read, or the output not be written.
-        InvalidSetting: where table and output do not fit.
-        EngineUnavailable: where a library that is asked for is not installed.
+        Unreadable: where the artifact or the table cannot be read, or the output cannot be written.
+        InvalidSetting: where the output is not CSV, has no folder, or is the table itself; or where
+            the table is of another kind.
+        EngineUnavailable: where a library that is needed is not installed.
     """
     table, output = Path(table), Path(output)
     _check_output(table, output)
@@ -72,7 +73,7 @@ def score(
 
 
 def _check_output(table: Path, output: Path) -> None:
-    """Refuse, before any work, an output that cannot be what is meant."""
+    """Refuse an unsuitable output before any work is done."""
     if output == STDOUT:
         return
     if output.suffix.lower() in {".parquet", ".arrow", ".npy", ".json", ".xlsx"}:

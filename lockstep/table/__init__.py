@@ -1,1 +1,1 @@
-"""Tables in files: the reader of text that training and scoring share, and those of scoring."""
+"""Readers of tables: of text, for training and scoring; of Parquet, Arrow and npy, for scoring."""

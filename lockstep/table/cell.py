@@ -1,4 +1,4 @@
-"""A cell of text: what it says, to training and to scoring alike."""
+"""A cell of text, read in the same way for training and for scoring."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from lockstep.artifact.columns import Column
 
-# What `str.strip` takes away; polars has to be told, since its own blanks are a few less.
+# The characters that `str.strip` removes. polars is given them, since it strips fewer by default.
 BLANKS = (
     "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007"
     "\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -17,15 +17,18 @@ Value = float | str | None
 
 
 def is_blank(cells: Sequence[str]) -> bool:
-    """Whether a line of these cells is no row."""
+    """Whether all cells of a line are blank; such a line is not a row."""
     return not any(map(str.strip, cells))
 
 
 def number(word: str) -> float | None:
-    """The number that a word without blanks around it spells; None where it spells none.
+    """The number that a word spells, or None if it spells none.
 
-    ASCII digits with a decimal point and an exponent, or ``inf``, ``infinity`` or ``nan`` in any
-    case: what a cast of polars takes for a float.
+    A number is written in ASCII digits with a decimal point and an exponent, or as ``inf``,
+    ``infinity`` or ``nan`` in any case. A cast in polars accepts the same words.
+
+    Args:
+        word: without blanks around it.
     """
     if not _is_plain(word):
         return None
@@ -36,21 +39,21 @@ def number(word: str) -> float | None:
 
 
 def _is_plain(text: str) -> bool:
-    """Whether a text is free of what Python alone reads as a number: 1_000, and foreign digits."""
+    """Whether a text has no underscore and is ASCII: Python reads 1_000 and foreign digits too."""
     return "_" not in text and text.isascii()
 
 
 def read_cells(cells: Sequence[str], column: Column) -> Sequence[Value]:
     """Cells of one column as the raw values that a request would carry.
 
-    A word that is no number stays one, for `lockstep.artifact.encoding.encode` to refuse.
+    A word that is not a number is kept as text; `lockstep.artifact.encoding.encode` refuses it.
 
     Args:
-        cells: of any number of rows.
-        column: says what the cells hold, and which words mean that a value is missing.
+        cells: one for each row.
+        column: its kind and its words for a missing value are used.
 
     Returns:
-        A value for each cell, None where it is missing.
+        A value for each cell, None if it is missing.
     """
     empty = None if column.blank_missing else ""
     if column.kind != "numeric":

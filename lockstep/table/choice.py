@@ -1,4 +1,4 @@
-"""The choice among a table's columns: those of the network, in its order."""
+"""The choice among a table's columns: the network's columns, in its order."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ from lockstep.table.chunk import Note
 
 
 def choose(path: Path, names: Sequence[str], columns: Sequence[Column], note: Note) -> list[int]:
-    """For each column of the network, its place in the table.
+    """Find each column of the network in the table.
 
     Args:
         path: of the table.
-        names: of the table's columns, no two alike.
+        names: of the table's columns, without duplicates.
         columns: of the network.
-        note: is told of the columns that are passed over.
+        note: is called with a sentence that names the columns that are ignored.
+
+    Returns:
+        The place in the table of each column of the network.
 
     Raises:
         Unreadable: naming the columns that the table lacks.
     """
     known = {column.name for column in columns}
-    # Blanks around a name count for nothing, but where another column is called so without them.
+    # Blanks around a name are ignored, unless another column has the same name without them.
     places = {name.strip(): place for place, name in enumerate(names)}
     places |= {name: place for place, name in enumerate(names)}
     found: list[int] = []

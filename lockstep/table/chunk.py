@@ -1,4 +1,4 @@
-"""A chunk of a table to be scored: a few rows, each of which knows its place."""
+"""A chunk of a table to be scored: a few rows with their places in the file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Chunk:
     """A few rows of a table.
 
     Attributes:
-        places: where each row stands in the file: its line, or its number from 1.
+        places: the place of each row in the file: its line, or its number from 1.
         instances: the rows' raw values in the order of the columns.
     """
 
@@ -28,13 +28,13 @@ class Chunk:
 
 
 def located(path: Path, place: str, places: Sequence[int], error: InvalidInstances) -> Unreadable:
-    """The same problems, by their place in the file instead of the index of the instance.
+    """The same problems, located in the file instead of by the index of the instance.
 
     Args:
         path: of the table.
-        place: what a place is: a line, or a row.
-        places: of the instances.
-        error: what is wrong with them.
+        place: the word for a place: ``line`` or ``row``.
+        places: the place of each instance.
+        error: the problems.
     """
     sentences = [
         f"{path}, {place} {places[problem.instance]}"

@@ -1,4 +1,4 @@
-"""Delimited text, CSV and its kin: the one reader, for training and for scoring."""
+"""Delimited text (CSV and its variants): the one reader for training and for scoring."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from lockstep.table.separator import find_separator
 
 DELIMITED = (".csv", ".tsv", ".tab", ".psv", ".txt", ".data", ".test")
 
-# How Python marks a byte that is no UTF-8.
+# The code points by which Python represents bytes that are not UTF-8 (surrogateescape).
 _UNDECODED = re.compile("[\udc80-\udcff]")
 
 
 class Record(NamedTuple):
-    """A row of cells, or the header; several lines, where a cell holds the end of one.
+    """A row of cells, or the header. It has several lines if a cell contains a line break.
 
     Attributes:
         line: the number of its first line, from 1.
@@ -33,21 +33,21 @@ class Record(NamedTuple):
 
 
 class Delimited:
-    """A delimited text whose header has been read, and whose rows are yet to be taken, once.
+    """A delimited text. Its header is read at once; its rows can be read one time.
 
-    A record whose cells are all blank is no row. A column without a name is left out: it is the
-    row numbers that some programs write. Blanks around a name count for nothing.
+    A record whose cells are all blank is not a row. A column without a name is left out: some
+    programs write the row numbers there. Blanks around a name are ignored.
 
     Attributes:
-        separator: between the cells.
+        separator: the character between the cells.
         names: of the columns that are kept.
-        kept: the place of each of them among all ``width`` columns.
-        width: how many cells every row has.
+        kept: the place of each kept column among all ``width`` columns.
+        width: the number of cells in every row.
         first: the first row, with all of its cells.
-        notes: what is left out, in sentences.
-        blanks: how many records of blank cells, such as ``,,``, the rows taken so far have passed
-            over; a line without a character is not counted.
-        first_blank: the line of the first of them.
+        notes: a sentence for each column that is left out.
+        blanks: the number of records of blank cells, such as ``,,``, that were skipped so far;
+            empty lines are not counted.
+        first_blank: the line of the first such record; 0 if there is none.
     """
 
     def __init__(
@@ -82,10 +82,10 @@ class Delimited:
         )
 
     def __iter__(self) -> Iterator[Record]:
-        """Take the rows: the cells of the columns that are kept.
+        """Read the rows; each has the cells of the kept columns only.
 
         Raises:
-            Unreadable: naming the line that has another number of cells, or is no such text.
+            Unreadable: naming the line that is not CSV or has another number of cells.
         """
         kept = self.kept
         whole = len(kept) == self.width
@@ -116,7 +116,7 @@ class Delimited:
                 self.first_blank = self.first_blank or line
 
     def _names_in(self, known: Collection[str]) -> tuple[str, ...]:
-        """The columns' names in the first line; numbers are none, but where they are known ones."""
+        """The columns' names in the first line; refuse a line of numbers if none is known."""
         record = next(self._records, None)
         if record is None:
             raise Unreadable(f"{self._path} holds no rows; give a table with a row for each case.")
@@ -144,16 +144,17 @@ class Delimited:
 def open_delimited(
     path: Path, *, header: bool, names: Sequence[str] = (), known: Collection[str] = ()
 ) -> Iterator[Delimited]:
-    """Open a delimited text, a pipe as well, and read its header.
+    """Open a delimited text, which may be a pipe, and read its header.
 
     Args:
         path: UTF-8, with or without a byte order mark.
         header: whether the first line that is not blank names the columns.
-        names: the columns' names, where it does not; else they are ``column_1`` and so on.
-        known: names that may be looked for, so that they name a column though they are numbers.
+        names: the columns' names if there is no header; by default ``column_1`` and so on.
+        known: names of columns that the caller needs. A header of numbers is accepted only if it
+            holds one of them.
 
     Raises:
-        Unreadable: naming the file, and the line that is no such text.
+        Unreadable: naming the file, and the line if one is not CSV or not UTF-8.
     """
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
@@ -163,7 +164,7 @@ def open_delimited(
 
 
 def _decoded(path: Path, lines: Iterable[str]) -> Iterator[str]:
-    """The same lines, up to one that is no UTF-8."""
+    """The same lines, each checked to be UTF-8."""
     for place, line in enumerate(lines, start=1):
         if not line.isascii() and (strange := _UNDECODED.search(line)):
             raise Unreadable(

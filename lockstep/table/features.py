@@ -18,7 +18,7 @@ from lockstep.table.frame import ARROW, PARQUET, read_frame
 from lockstep.table.tensor import TENSOR, read_tensor
 
 STANDARD_INPUT = Path("/dev/stdin")
-# So few that their cells stay in the processor's cache until they are read.
+# Few enough that their cells stay in the processor's cache until they are read.
 TEXT_ROWS = 256
 
 
@@ -28,19 +28,19 @@ def read_features(
     """Read a table, a chunk at a time, as the features that the network sees.
 
     Args:
-        path: CSV, Parquet or Arrow by the names of ``lockstep train``, or ``.npy``; ``-`` is CSV on
-            standard input, and a pipe is CSV whatever its name.
-        manifest: of the network that is to score it.
+        path: CSV, Parquet or Arrow, with the same suffixes as for ``lockstep train``, or ``.npy``.
+            ``-`` is CSV on standard input. A pipe is CSV, whatever its name.
+        manifest: of the network that scores the table.
         header: whether the first line of a CSV file names its columns.
-        note: is told, in a sentence, of columns and lines that are passed over.
+        note: is called with a sentence about columns or lines that are skipped.
 
     Yields:
         float32 ``[n, ...]``, n ≥ 1, in the order of the table.
 
     Raises:
         NotFound: where there is no such file.
-        Unreadable: naming the file and the line, where it is no such table, lacks a column, or
-            holds a value that the network cannot answer.
+        Unreadable: naming the file and the line, where the table cannot be parsed, lacks a column,
+            or holds a value that the network does not take.
         InvalidSetting: for another kind of file, or one that does not fit this network's input.
         EngineUnavailable: where polars is needed and not installed.
     """
@@ -83,16 +83,17 @@ def _encode(path: Path, place: str, chunk: Chunk, columns: Sequence[Column]) -> 
 def read_delimited(
     path: Path, columns: Sequence[Column], *, header: bool, note: Note
 ) -> Iterator[Chunk]:
-    """Read the rows of a delimited text, by their lines.
+    """Read the rows of a delimited text, with their line numbers.
 
     Args:
         path: of the text.
-        columns: of the network; found by name where there is a header, else all that there are.
+        columns: of the network. With a header they are found by name; without one, the text must
+            have exactly these, in this order.
         header: whether the first line names the columns.
-        note: is told of columns, and of lines of blank cells, that are passed over.
+        note: is called with a sentence about columns, or lines of blank cells, that are skipped.
 
     Raises:
-        Unreadable: naming the line that is no such text, or the columns that it lacks.
+        Unreadable: naming the line that is not CSV, or the columns that are missing.
     """
     names = [column.name for column in columns]
     given = () if header else names

@@ -1,4 +1,4 @@
-"""Parquet and Arrow files to be scored, which name their columns themselves."""
+"""Parquet and Arrow files to be scored. These formats name their columns."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ ARROW = (".arrow", ".feather", ".ipc")
 
 
 def read_frame(path: Path, columns: Sequence[Column], note: Note) -> Iterator[Chunk]:
-    """Read the rows, by their numbers from 1.
+    """Read the rows, with their numbers from 1.
 
     Args:
-        path: its suffix says which of the two it is.
+        path: Parquet or Arrow, told apart by the suffix.
         columns: of the network, found by name.
-        note: is told of columns that are passed over.
+        note: is called with a sentence about columns that are ignored.
 
     Raises:
-        Unreadable: where it is no such file, or lacks a column.
+        Unreadable: where the file is not of that format, or lacks a column.
         EngineUnavailable: where polars is not installed.
     """
     try:
@@ -36,7 +36,7 @@ def read_frame(path: Path, columns: Sequence[Column], note: Note) -> Iterator[Ch
         ) from error
     read = polars.read_parquet if path.suffix.lower() in PARQUET else polars.read_ipc
     try:
-        # Opened here, so that polars never takes the name for a pattern or an address.
+        # Opened here, so that polars never interprets the name as a glob pattern or a URL.
         with path.open("rb") as file:
             frame = read(file)
     except (polars.exceptions.PolarsError, OSError) as error:

@@ -11,21 +11,21 @@ from lockstep.table.cell import is_blank
 
 SEPARATORS = (",", ";", "\t", "|")
 _SNIFFED_ROWS = 100
-# A text of nothing but blank lines must not be held in memory to its end.
+# Bounds the memory: blank lines are not counted as rows, and there may be any number of them.
 _SNIFFED_LINES = 10_000
 
 
 def find_separator(lines: Iterator[str], width: int | None) -> tuple[str, Iterator[str]]:
-    """Find the separator that cuts most of the first rows as it cuts the very first.
+    """Find the separator that gives most of the first rows as many cells as the very first row.
 
-    Among equals it is the one that makes more cells, then the first of ``SEPARATORS``.
+    A tie goes to the separator that makes more cells, then to the first one of ``SEPARATORS``.
 
     Args:
-        lines: with their ends; a pipe's as well, since they are taken once.
-        width: number of the columns, where it is known: a separator that gives it comes first.
+        lines: with their line ends. They are read once, so they may come from a pipe.
+        width: the number of columns, where it is known; a separator that gives it is preferred.
 
     Returns:
-        the separator, and all lines from the first.
+        The separator, and all lines from the first.
     """
     seen: list[str] = []
 
@@ -47,10 +47,10 @@ def find_separator(lines: Iterator[str], width: int | None) -> tuple[str, Iterat
 
 
 def _widths(lines: Iterator[str], separator: str) -> list[int]:
-    """How many cells each of the first rows has, up to the first that is not CSV."""
+    """The number of cells in each of the first rows, up to the first row that is not CSV."""
     rows = (row for row in csv.reader(lines, delimiter=separator, strict=True) if not is_blank(row))
     widths: list[int] = []
-    # A wrong separator may find quotes where none can stand; the right one's error is named later.
+    # Under a wrong separator a quote may be misplaced. Under the right one the error comes later.
     with suppress(csv.Error):
         widths.extend(len(row) for row in islice(rows, _SNIFFED_ROWS))
     return widths

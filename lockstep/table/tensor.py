@@ -20,10 +20,13 @@ TENSOR = ".npy"
 
 
 def read_tensor(path: Path, manifest: Manifest) -> Iterator[FeatureArray]:
-    """Read an .npy tensor ``[n, ...]`` of features, a few rows at a time; a category is its code.
+    """Read an .npy tensor ``[n, ...]`` of features, a few rows at a time.
+
+    A category is given by its code.
 
     Raises:
-        Unreadable: naming the row that the network cannot answer, or where it is no such file.
+        Unreadable: naming the row that holds a value that the network does not take; or where the
+            file is no such tensor.
     """
     try:
         array: NDArray[Any] = np.load(path, allow_pickle=False)
