@@ -1,1 +1,1 @@
-"""What runs an artifact: one file for each library."""
+"""The engines that run an artifact: one file for each library."""

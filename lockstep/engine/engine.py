@@ -1,4 +1,4 @@
-"""What every engine offers, and how one is opened."""
+"""The interface of every engine, and how one is opened."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Outputs = tuple[NDArray[Any], ...]
 
 
 class Engine(Protocol):
-    """Runs rows in inference mode; there is no way from it to the module or to its mode."""
+    """Runs rows in inference mode. It gives no access to the module or to its mode."""
 
     @property
     def name(self) -> EngineName:
-        """Which engine it is."""
+        """The engine's name."""
 
     def run(self, features: FeatureArray) -> Outputs:
         """Run a whole batch.
@@ -41,7 +41,7 @@ class Engine(Protocol):
 
 
 def check_engine_name(name: str) -> EngineName:
-    """The name as an engine's name.
+    """Check that a word is an engine's name, and return it.
 
     Raises:
         InvalidSetting: for any other word.
@@ -62,17 +62,17 @@ def open_engine(
 ) -> Engine:
     """Open a model file's bytes with an engine.
 
-    The library is imported here, so that nobody pays for the engine that is not asked for.
+    The library is imported here, so that the other engine costs nothing.
 
     Args:
         name: which engine.
         model: the file's bytes, held to their digest by the caller.
         outputs: the outputs in the order in which ``run`` returns them.
         threads: intra-op threads of one run.
-        optimised: the library's own optimisations.
+        optimised: whether the library's own optimisations are on.
 
     Raises:
-        EngineUnavailable: where its library is not installed.
+        EngineUnavailable: where the engine's library is not installed.
         Unreadable: where the library cannot load the file.
     """
     try:

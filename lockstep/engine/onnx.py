@@ -32,7 +32,7 @@ _DATATYPES = {
 
 _INTERNALS = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : |/\S+:\d+ [^(]*\([^)]*\)(?: const)? ")
 
-# What onnxruntime raises of its own; its classes share no base below Exception, and no public
+# The exceptions of onnxruntime. Its own classes share no base below Exception, and no public
 # module lists them.
 ERRORS: tuple[type[Exception], ...] = (
     *(
@@ -77,8 +77,8 @@ def open_model(
 def describe_tensors(model: bytes) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     """The model's inputs and outputs as onnxruntime sees them.
 
-    A size that varies is -1; an output that is no tensor (a ZipMap's list of maps) has its type's
-    own name as datatype.
+    A size that varies is -1. An output that is not a tensor (a ZipMap's list of maps) has
+    onnxruntime's name of its type as datatype.
 
     Raises:
         Unreadable: where onnxruntime cannot load the model.
@@ -104,7 +104,7 @@ def _session(model: bytes, *, threads: int, optimised: bool) -> Any:
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     options.use_deterministic_compute = True
-    # A spinning pool would take the core that the HTTP side needs.
+    # Threads that spin would take the processor core that the HTTP server needs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if not optimised:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -112,13 +112,13 @@ def _session(model: bytes, *, threads: int, optimised: bool) -> Any:
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except ERRORS as error:
         raise Unreadable(f"onnxruntime cannot load the model: {_said(error)}") from error
-    # It holds the file's bytes for as long as it lives, to begin anew with another provider where
-    # one fails: here there is one, and the bytes would be the model's size again.
+    # The session keeps the file's bytes, to start again with another provider if one fails. Here
+    # there is one provider only, and the bytes would take the model's size in memory again.
     session.disable_fallback()
-    session._model_bytes = None  # noqa: SLF001 - test_reading.py sees that it is let go
+    session._model_bytes = None  # noqa: SLF001 - test_reading.py checks that the bytes are freed
     return session
 
 
 def _said(error: Exception) -> str:
-    """What onnxruntime says, without its error numbers and the places in its own sources."""
+    """The message of onnxruntime, without its error numbers and its source locations."""
     return _INTERNALS.sub("", first_line(error))[:300]

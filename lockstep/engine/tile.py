@@ -1,4 +1,4 @@
-"""Rows in portions: a fixed tile for engines that need one, and pieces for long inputs."""
+"""Rows in pieces: tiles of a fixed size for engines that need them, pieces for long inputs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from lockstep.engine.engine import Engine, EngineName, Outputs
 
 
 class TiledEngine:
-    """Runs every batch in tiles of exactly ``tile`` rows; the last one is filled up with zeros.
+    """Runs every batch in tiles of exactly ``tile`` rows; the last one is padded with zeros.
 
-    The library then sees one batch size only, so what remains to be proved is that a row's bits do
-    not depend on its position in the tile or on its neighbours. With a tile of one row there is
-    neither.
+    The library then sees one batch size only. It remains to be proved that a row's bits do not
+    depend on its position in the tile or on its neighbours. A tile of one row has neither.
     """
 
     def __init__(self, engine: Engine, tile: int) -> None:
@@ -24,7 +23,7 @@ class TiledEngine:
 
     @property
     def name(self) -> EngineName:
-        """Which engine it is."""
+        """The engine's name."""
         return self._engine.name
 
     def run(self, features: FeatureArray) -> Outputs:
@@ -41,12 +40,12 @@ class TiledEngine:
 
 
 def run_in_pieces(engine: Engine, features: FeatureArray, max_rows: int) -> Outputs:
-    """Run rows of any number in pieces of at most ``max_rows``, the largest batch that was proved.
+    """Run any number of rows in pieces of at most ``max_rows``.
 
     Args:
-        engine: whose rows do not depend on the batch that they are in.
+        engine: proved to be batch-invariant up to ``max_rows``.
         features: float32 ``[n, ...]``, n ≥ 1, C-contiguous.
-        max_rows: rows of one run, ≥ 1.
+        max_rows: the most rows of one run, ≥ 1.
 
     Returns:
         The outputs in the manifest's order, each with ``n`` rows.
@@ -62,7 +61,7 @@ def pieces(features: FeatureArray, max_rows: int) -> Iterator[FeatureArray]:
 
     Args:
         features: ``[n, ...]``.
-        max_rows: of a piece, ≥ 1.
+        max_rows: the most rows of a piece, ≥ 1.
     """
     for start in range(0, len(features), max_rows):
         yield features[start : start + max_rows]

@@ -25,7 +25,7 @@ class TorchScriptEngine:
     def __init__(
         self, module: torch.nn.Module, outputs: Sequence[TensorSpec], threads: int
     ) -> None:
-        # Only the compiled method is kept: nothing that is reachable has a mode to change.
+        # Only the compiled method is kept: a caller cannot reach a module whose mode could change.
         self._forward = module.forward
         self._outputs = len(outputs)
         self._threads = threads
@@ -36,7 +36,7 @@ class TorchScriptEngine:
             torch.set_num_threads(self._threads)
         try:
             # The optimising executor specialises a graph after its first runs, and so could change
-            # its answers. Whether it is on is a fact of the thread, so it is said at every run.
+            # its answers. The switch belongs to the thread, so it is set at every run.
             with torch.inference_mode(), _optimising(on=False):
                 answer = self._forward(torch.from_numpy(_writable(features)))
         except (RuntimeError, ValueError, IndexError, torch.jit.Error) as error:
@@ -56,7 +56,7 @@ def open_model(
         model: the file's bytes.
         outputs: the module's outputs, in order.
         threads: intra-op threads; torch has one number for the whole process.
-        optimised: has no counterpart here: the optimising executor is always off.
+        optimised: ignored: the optimising executor is always off.
 
     Raises:
         Unreadable: where torch cannot load them.
@@ -68,14 +68,14 @@ def open_model(
 def load_module(model: bytes) -> torch.nn.Module:
     """Load a TorchScript file's bytes onto the processor.
 
-    Loading runs what the file says: hold the bytes to a digest that you trust first.
+    Loading can run code of the file: check the bytes against a trusted digest first.
 
     Raises:
         Unreadable: where torch cannot load them.
     """
     try:
         with _deprecation_silenced():
-            load: Any = torch.jit.load  # torch leaves it without annotations
+            load: Any = torch.jit.load  # torch has no annotation for it
             module: torch.nn.Module = load(io.BytesIO(model), map_location="cpu")
     except (RuntimeError, ValueError, EOFError, torch.jit.Error) as error:
         raise Unreadable(
@@ -86,18 +86,18 @@ def load_module(model: bytes) -> torch.nn.Module:
 
 
 def freeze(module: torch.nn.Module, sample: FeatureArray) -> bytes:
-    """Trace a module in eval mode and freeze it: no ``training`` attribute is left in the file.
+    """Trace a module in eval mode and freeze it, so that the file has no ``training`` attribute.
 
     Args:
         module: in eval mode, ``forward(features)``.
         sample: float32 ``[n, ...]``, n ≥ 2.
 
     Returns:
-        The TorchScript file's bytes, without the paths of source files that tracing notes down.
+        The TorchScript file's bytes, without the paths of source files that tracing records.
     """
-    # With the optimising executor off, freezing leaves calls of submodules that it has removed.
+    # With the optimising executor off, freezing keeps calls of submodules that it has removed.
     with _deprecation_silenced(), torch.no_grad(), _optimising(on=True):
-        trace: Any = torch.jit.trace  # torch leaves it without annotations
+        trace: Any = torch.jit.trace  # torch has no annotation for it
         frozen: Any = torch.jit.freeze(trace(module, torch.from_numpy(_writable(sample))))
         buffer = io.BytesIO()
         torch.jit.save(frozen, buffer)
@@ -105,18 +105,18 @@ def freeze(module: torch.nn.Module, sample: FeatureArray) -> bytes:
 
 
 def _optimising(*, on: bool) -> AbstractContextManager[None]:
-    """The optimising executor of this thread; torch publishes no name that turns it off."""
+    """Switch the optimising executor of this thread; torch has no public name for it."""
     return torch.jit.optimized_execution(on)  # type: ignore[attr-defined]  # unlisted
 
 
 def _writable(features: FeatureArray) -> FeatureArray:
-    """Torch warns of an array that it may not write to (a request's own bytes): give a copy."""
+    """Copy a read-only array (a request's own bytes), since torch warns of those."""
     return features if features.flags.writeable else features.copy()
 
 
 @contextmanager
 def _deprecation_silenced() -> Iterator[None]:
-    """torch.jit says at every call that it is deprecated; only this file relies on it."""
+    """Silence the deprecation warnings of torch.jit, which only this file uses."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
         yield
