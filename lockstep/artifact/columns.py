@@ -1,4 +1,4 @@
-"""Columns: what a row of raw values holds."""
+"""Columns: the names, kinds and statistics of the values in a row."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Kind = Literal["numeric", "categorical", "boolean"]
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
-# The words that a boolean column takes, in any case, besides true, false, 1 and 0 themselves.
+# The words that a boolean column accepts, in any case, besides true, false, 1 and 0 themselves.
 TRUTHS = {
     **dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True),
     **dict.fromkeys(("false", "f", "no", "n", "off", "0"), False),
@@ -23,7 +23,7 @@ TRUTHS = {
 
 
 class Statistics(BaseModel):
-    """What a numeric column held in the training split, in its own unit."""
+    """Statistics of a numeric column in the training split, in its own unit."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,16 +38,16 @@ class Column(BaseModel):
     """One column of the input.
 
     Attributes:
-        name: the name by which an instance given as an object names it.
+        name: the key of its value in an instance that is given as an object.
         kind: ``numeric``; ``categorical`` (the network sees the index into the vocabulary); or
             ``boolean`` (the network sees 0 and 1).
         unit: the unit of a numeric column, where it is known.
         vocabulary: the categories in the order of their codes.
         missing_allowed: whether training had missing values here.
-        missing_words: words that stood for a missing value in the source, wherever a raw value is
-            text; None always means missing.
-        blank_missing: whether an empty cell of a text stands for a missing value.
-        unknown_allowed: whether a category that training never saw has a code: the one after the
+        missing_words: words that mean a missing value where a raw value is text, as they did in
+            the training data; None always means missing.
+        blank_missing: whether an empty cell of a text file means a missing value.
+        unknown_allowed: whether a category that training never saw has a code, the one after the
             vocabulary's last.
         statistics: of a numeric or boolean column in the training split.
         frequencies: share of each category, or of true and false, in the training split's values.
@@ -96,7 +96,7 @@ def _describe(name: str, values: FeatureArray) -> Column:
 
 
 def statistics_of(values: FeatureArray) -> Statistics | None:
-    """What a column held: of ``[n]`` values, NaN where one is missing; None where all are."""
+    """Statistics of ``[n]`` values, NaN where one is missing; None if all are missing."""
     present = values[~np.isnan(values)].astype(np.float64)
     if not len(present):
         return None

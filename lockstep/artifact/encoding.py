@@ -1,7 +1,7 @@
-"""Encoding: from raw values to the float32 that the network sees, in one place for everybody.
+"""Encoding: from raw values to the float32 that the network sees, in one place.
 
-The service and `lockstep predict` call :func:`encode` for rows of raw values; what comes as a
-tensor is held to the same checks.
+The service and `lockstep predict` call :func:`encode` for rows of raw values. Tensors pass the
+same checks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lockstep.spelling import nearest_word
 
 NUMBER_TYPES = frozenset({int, float})
 
-# What is near costs time to find, and a request may be wrong in a million places.
+# Finding a similar word takes time, and a request may be wrong in a million places.
 HINTED_WORD_LENGTH = 64
 HINTED_VOCABULARY = 1000
 
@@ -31,12 +31,12 @@ def encode(instances: Sequence[Any], columns: Sequence[Column]) -> FeatureArray:
     Args:
         instances: ``n`` rows, each a list of values in column order or an object by column name.
             A category is its string, or the whole number that the string spells; surrounding
-            blanks count for nothing. A boolean is true or false, 1 or 0, or one of the words in
+            blanks are ignored. A boolean is true or false, 1 or 0, or one of the words in
             ``TRUTHS``. None, and a string among the column's ``missing_words``, is missing.
         columns: the ``d`` columns.
 
     Returns:
-        float32 ``[n, d]``, finite but for NaN where a value is missing.
+        float32 ``[n, d]``, finite except for NaN where a value is missing.
 
     Raises:
         InvalidInstances: naming each instance and column that is wrong.
@@ -51,7 +51,7 @@ def encode(instances: Sequence[Any], columns: Sequence[Column]) -> FeatureArray:
 
 
 def _encode_plain(instances: Sequence[Any], columns: Sequence[Column]) -> FeatureArray | None:
-    """The common case, without a step per value: lists of numbers for numeric columns."""
+    """The common case, without a Python step per value: lists of numbers without categories."""
     width = len(columns)
     if any(type(row) is not list or len(row) != width for row in instances):
         return None
@@ -61,13 +61,13 @@ def _encode_plain(instances: Sequence[Any], columns: Sequence[Column]) -> Featur
         return None
     try:
         flat = np.fromiter(chain.from_iterable(instances), np.float64, len(instances) * width)
-    except OverflowError:  # a whole number beyond float64: the other way names it
+    except OverflowError:  # an integer beyond float64: `_encode_each` reports it
         return None
     return _to_float32(flat).reshape(len(instances), width)
 
 
 def _to_float32(values: NDArray[np.float64]) -> FeatureArray:
-    with np.errstate(over="ignore"):  # what float32 cannot hold is refused as infinite below
+    with np.errstate(over="ignore"):  # values beyond float32 are refused later as infinite
         return values.astype(np.float32)
 
 
@@ -94,7 +94,7 @@ def _encode_each(instances: Sequence[Any], columns: Sequence[Column]) -> Feature
 def _values(
     index: int, instance: Any, columns: Sequence[Column], problems: list[InvalidValue]
 ) -> Sequence[Any]:
-    """The values of one instance in column order; empty where its shape is wrong."""
+    """The values of one instance in column order; empty if its shape is wrong."""
     if isinstance(instance, Mapping):
         return _values_by_name(index, instance, columns, problems)
     if not isinstance(instance, list | tuple):
@@ -178,7 +178,7 @@ def _code(value: Any, column: Column) -> int:
 
 
 def _word(value: Any, codes: Collection[str]) -> str:
-    """The string that names a category; a number names one only where categories are numbers."""
+    """The string of a category. A number is one only if the categories are numbers."""
     match value:
         case str():
             return value
@@ -197,7 +197,7 @@ def _word(value: Any, codes: Collection[str]) -> str:
 
 
 class _UnknownCategory(ValueError):
-    """A word that is not in the vocabulary."""
+    """A word is not in the vocabulary."""
 
     def __init__(self, word: str, codes: Mapping[str, int]) -> None:
         super().__init__(f"expected one of {len(codes)} categories, got {_show(word)}")
@@ -205,7 +205,7 @@ class _UnknownCategory(ValueError):
 
 
 def _did_you_mean(word: str, known: Collection[str], problems: Sequence[InvalidValue]) -> str:
-    """The nearest known word, for the few problems that are shown."""
+    """A hint with the nearest known word, for the few problems that are shown."""
     if len(problems) >= SHOWN_PROBLEMS or len(known) > HINTED_VOCABULARY:
         return ""
     near = nearest_word(word[:HINTED_WORD_LENGTH], known)
@@ -220,9 +220,9 @@ def check_features(features: FeatureArray, columns: Sequence[Column]) -> None:
         columns: the ``d`` columns.
 
     Raises:
-        InvalidInstances: for an infinity, a NaN where nothing was missing in training, or a code
-            that is not a whole number within the vocabulary (0 or 1 for a boolean), or one beyond
-            it where a category never seen is allowed.
+        InvalidInstances: for an infinity; for a NaN where nothing was missing in training; or for
+            a code that is not a whole number from 0 to the column's largest code (1 for a boolean;
+            one more than the vocabulary's last where an unseen category is allowed).
     """
     if np.isfinite(features).all() and all(column.kind == "numeric" for column in columns):
         return
@@ -266,7 +266,7 @@ def encode_nested(instances: Sequence[Any], shape: Sequence[int]) -> FeatureArra
         float32 ``[n, *shape]``, finite.
 
     Raises:
-        InvalidInstances: for a wrong shape, a value that is no number, NaN, or an infinity.
+        InvalidInstances: for a wrong shape, a value that is not a number, NaN, or an infinity.
     """
     if not instances:
         raise InvalidInstances([InvalidValue(0, None, "expected at least one instance, got none")])
@@ -312,7 +312,7 @@ def _flatten(value: Any, shape: list[int]) -> list[float]:
 
 
 def _show(value: Any) -> str:
-    """A value as a sentence names it, cut short."""
+    """A value as text for a message, shortened."""
     match value:
         case None:
             return "null"

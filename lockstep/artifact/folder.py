@@ -1,7 +1,7 @@
 """The folder of an artifact: written whole or not at all, and held to its digests.
 
-``digest`` seals ``manifest.json``, and the manifest seals every other file; so nothing is
-unsealed. It has the form that ``sha256sum -c digest`` checks.
+``digest`` seals ``manifest.json``, and the manifest seals every other file, so every file is
+sealed. ``digest`` has the format of sha256sum: ``sha256sum -c digest`` checks it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Artifact:
     digest: str
 
     def read(self, file: str) -> bytes:
-        """The bytes of a sealed file, held to its digest each time that it is read.
+        """The bytes of a sealed file, checked against its digest at every read.
 
         Raises:
             NotFound: where the manifest names no such file.
@@ -72,10 +72,10 @@ class Artifact:
         return data
 
     def read_serving_files(self, *needed: str) -> dict[str, bytes]:
-        """Hold every file that serving rests on to its digest; each is read once.
+        """Check every file that serving needs against its digest; each is read once.
 
         Args:
-            needed: the files whose bytes are wanted; those of the others are let go at once.
+            needed: the files whose bytes are returned; the bytes of the others are freed at once.
 
         Raises:
             NotFound: where the manifest names no such file.
@@ -89,7 +89,7 @@ class Artifact:
         return read
 
     def changed_papers(self) -> list[str]:
-        """Sentences on files for people (card, report) that changed, or that nothing seals."""
+        """A sentence for each file for people (card, report) that changed or is not sealed."""
         complaints = []
         for file in sorted(self.manifest.files.keys() - SERVING_FILES):
             try:
@@ -110,7 +110,7 @@ def sha256(data: bytes) -> str:
 
 
 def open_artifact(path: Path | str) -> Artifact:
-    """Open an artifact: its manifest is held to ``digest`` before it is parsed.
+    """Open an artifact; the manifest is checked against ``digest`` before it is parsed.
 
     Raises:
         NotFound: where there is no artifact.
@@ -157,7 +157,7 @@ def version_numbers(folder: Path) -> Iterator[int]:
 
 
 def check_writable(models: Path, name: str) -> None:
-    """Refuse a place where no artifact can be written, before any work is spent on one.
+    """Refuse a place where no artifact can be written, before any work is done.
 
     Args:
         models: the repository; it need not exist yet.
@@ -186,7 +186,7 @@ def write_artifact(models: Path, manifest: Manifest, files: Mapping[str, bytes])
         files: contents by path within the artifact.
 
     Raises:
-        AlreadyExists: where that version is there; it is never overwritten.
+        AlreadyExists: where that version exists; it is never overwritten.
         Unreadable: where the repository cannot be written.
     """
     sealed = manifest.model_copy(
@@ -205,7 +205,7 @@ def write_artifact(models: Path, manifest: Manifest, files: Mapping[str, bytes])
     try:
         write_folder(target, {**files, **papers})
     except OSError as error:
-        if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:  # somebody was faster
+        if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:  # another process was faster
             raise AlreadyExists(_exists(target)) from error
         raise Unreadable(
             f"{target} cannot be written: {error.strerror or error}; nothing was left there."

@@ -1,8 +1,8 @@
-"""A frame: the raw values of many instances column by column, encoded without a step per value.
+"""A frame: the raw values of many instances by column, encoded without a Python step per value.
 
-What a column's type alone does not settle is handed row by row to
-:func:`lockstep.artifact.encoding.encode`. So a frame has the bits that its rows have in any other
-form, and every sentence has one place.
+Values that a column's type alone does not decide go row by row to
+:func:`lockstep.artifact.encoding.encode`. So a frame gets the same bits as its rows in any other
+form, and the error messages have one place.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class ColumnValues(Protocol):
         """The value as JSON would hold it; None is missing."""
 
     def encode_into(self, out: FeatureArray, column: Column) -> Mask | None:
-        """Encode what the type settles.
+        """Encode the values that the type decides.
 
         Args:
             out: float32 ``[n]``, to be filled; NaN where a value is missing.
-            column: what the values should be.
+            column: the kind of values that is expected.
 
         Returns:
-            bool ``[n]``: the rows whose value is left to :func:`encode`; None where none is.
+            bool ``[n]``: the rows whose value is left to :func:`encode`; None if there are none.
         """
 
 
@@ -50,7 +50,7 @@ class Numbers:
 
     Attributes:
         values: ``[n]``, of a real or the boolean type.
-        missing: ``[n]``; None where no value is missing.
+        missing: bool ``[n]``; None if no value is missing.
     """
 
     values: NDArray[Any]
@@ -66,7 +66,7 @@ class Numbers:
         return self.values[row].item()
 
     def encode_into(self, out: FeatureArray, column: Column) -> Mask | None:
-        """Cast the values; what float32 cannot hold becomes infinite."""
+        """Cast the values; those beyond float32 become infinite."""
         left = self._encode_present(out, column)
         if self.missing is not None:
             out[self.missing] = np.nan
@@ -80,7 +80,7 @@ class Numbers:
             distinct, places = np.unique(values, return_inverse=True)
             known = [_code(_spelled(value), column) for value in distinct.tolist()]
             return _encode_known(known, places, out)
-        # Whole numbers of 64 bits are rounded twice, as those of a JSON body are.
+        # 64-bit integers are rounded twice, to float64 and float32, like those of a JSON body.
         wide = kind in "iu" and values.itemsize == 8
         out[:] = values.astype(np.float64) if wide else values
         if column.kind == "numeric":
@@ -93,8 +93,8 @@ class Words:
     """Values that are strings.
 
     Attributes:
-        words: those that occur, and perhaps others.
-        places: int64 ``[n]``, the place of each row's word; −1 where it is missing.
+        words: the distinct strings; some may not occur.
+        places: int64 ``[n]``, the index of each row's word in ``words``; −1 if it is missing.
     """
 
     words: Sequence[str]
@@ -109,7 +109,7 @@ class Words:
         return None if place < 0 else self.words[place]
 
     def encode_into(self, out: FeatureArray, column: Column) -> Mask | None:
-        """Look up the code of each word once; a row has its word's."""
+        """Look up the code of each word once, and give it to the word's rows."""
         if column.kind != "categorical":
             out.fill(np.nan)
             return self.places >= 0
@@ -117,15 +117,15 @@ class Words:
 
 
 def _encode_known(known: Sequence[float], places: NDArray[np.int64], out: FeatureArray) -> Mask:
-    """Give each row the code that is known of its place; what has none is left."""
-    # The place −1 of what is missing is the last one.
+    """Give each row the code of its place; the rows without a code are returned."""
+    # The place −1 of a missing value indexes the last entry, NaN.
     out[:] = np.array([*known, np.nan], np.float32)[places]
     left: Mask = out == NO_CODE
     return left
 
 
 def _code(word: str | None, column: Column) -> float:
-    """The code of a word that stands in the vocabulary as it is."""
+    """The code of a word that is in the vocabulary verbatim."""
     if word is None or word.strip() in column.missing_words:
         return NO_CODE
     return column.codes.get(word, NO_CODE)
@@ -156,13 +156,13 @@ class Plain:
         return self.values[row]
 
     def encode_into(self, out: FeatureArray, column: Column) -> Mask | None:
-        """Read all at once where all are numbers; else leave them."""
+        """Encode all values at once if all are numbers; else leave them."""
         types = set(map(type, self.values))
         out.fill(np.nan)
         if column.kind == "numeric" and types <= PLAIN_NUMBERS:
             try:
                 numbers = np.array(self.values, np.float64)  # None becomes NaN
-            except OverflowError:  # a whole number beyond float64: named by the other way
+            except OverflowError:  # an integer beyond float64: `encode` reports it
                 return np.ones(len(out), np.bool_)
             return Numbers(numbers).encode_into(out, column)
         return np.ones(len(out), np.bool_)
@@ -176,8 +176,8 @@ def encode_frame(frame: Mapping[str, ColumnValues], columns: Sequence[Column]) -
         columns: the ``d`` columns.
 
     Returns:
-        float32 ``[n, d]``, finite but for NaN where a value is missing: what ``encode`` gives for
-        the same values row by row.
+        float32 ``[n, d]``, finite except for NaN where a value is missing: the same bits as
+        ``encode`` gives for the same values row by row.
 
     Raises:
         InvalidInstances: naming each instance and column that is wrong.
@@ -185,10 +185,10 @@ def encode_frame(frame: Mapping[str, ColumnValues], columns: Sequence[Column]) -
     check_names(frame, columns)
     n = len(frame[columns[0].name])
     if not n:
-        return encode([], columns)  # which says that there must be some
+        return encode([], columns)  # raises the error for an empty request
     by_column = np.empty((len(columns), n), np.float32)
     masks = []
-    with np.errstate(over="ignore"):  # what float32 cannot hold is refused as infinite below
+    with np.errstate(over="ignore"):  # values beyond float32 are refused below as infinite
         for out, column in zip(by_column, columns, strict=True):
             masks.append(frame[column.name].encode_into(out, column))
     features = np.ascontiguousarray(by_column.T)
@@ -202,17 +202,17 @@ def encode_frame(frame: Mapping[str, ColumnValues], columns: Sequence[Column]) -
 
 
 def check_names(names: Collection[str], columns: Sequence[Column]) -> None:
-    """Refuse a frame that lacks a column or has one that nobody knows.
+    """Refuse a frame that lacks a column or has an unknown one.
 
     Raises:
-        InvalidInstances: naming them, as for an object of the same keys.
+        InvalidInstances: with the same message as for an object with these keys.
     """
     if set(names) != {column.name for column in columns}:
         encode([dict.fromkeys(names)], columns)
 
 
 class _FrameRows(Sequence[dict[str, Any]]):
-    """Some rows of a frame as objects, each made when it is asked for."""
+    """Some rows of a frame as objects, each made on access."""
 
     def __init__(self, frame: Mapping[str, ColumnValues], rows: NDArray[np.int64]) -> None:
         self._frame = frame

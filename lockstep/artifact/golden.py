@@ -1,4 +1,4 @@
-"""Golden rows: inputs, and what the network and each engine answered where it was exported."""
+"""Golden rows: inputs, with the outputs of the network and each engine at export."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Golden:
         features: float32 ``[n, ...]``, n ≥ 64.
         reference: outputs by name, each ``[n, ...]``, of the eager network in eval mode (trained)
             or of the model with optimisations off (imported).
-        engines: for each engine, its own outputs by name.
+        engines: for each engine, its outputs by name on the exporting machine.
     """
 
     features: FeatureArray
@@ -75,12 +75,12 @@ def _plain(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def golden_features(columns: Sequence[Column], sample: FeatureArray, seed: int) -> FeatureArray:
-    """Choose golden rows: typical, extreme, and where they are allowed never seen and missing.
+    """Choose golden rows: typical and extreme ones; unseen and missing values where allowed.
 
     Args:
         columns: the ``d`` columns, with their statistics.
         sample: ``[n, d]`` rows of the training split.
-        seed: of the choice.
+        seed: of the random choice.
 
     Returns:
         float32 ``[m, d]`` with m ≥ 64.
@@ -106,7 +106,7 @@ def golden_features(columns: Sequence[Column], sample: FeatureArray, seed: int) 
 
 
 def _with(typical: FeatureArray, places: Sequence[int], values: FeatureArray) -> FeatureArray:
-    """A typical row with other values at some columns."""
+    """A typical row with other values in some columns."""
     row: FeatureArray = typical[places[0] % TYPICAL_ROWS].copy()
     row[places] = values[places]
     return row
@@ -115,7 +115,7 @@ def _with(typical: FeatureArray, places: Sequence[int], values: FeatureArray) ->
 def _one_each_and_all(
     typical: FeatureArray, places: Sequence[int], values: FeatureArray
 ) -> list[FeatureArray]:
-    """A row for each of the first places that differs there only, and one that does at all."""
+    """For each of the first places a row changed there only; then one row changed at all places."""
     each = [_with(typical, [j], values) for j in places[:EXTREME_COLUMNS]]
     return [*each, _with(typical, places, values)] if places else each
 
@@ -133,7 +133,7 @@ def _most(column: Column) -> float:
 
 
 def golden_tensors(shape: Sequence[int], seed: int) -> FeatureArray:
-    """Golden rows for a model of which no training row is known.
+    """Golden rows for a model whose training data is unknown.
 
     Args:
         shape: of one instance.
@@ -151,14 +151,14 @@ def golden_tensors(shape: Sequence[int], seed: int) -> FeatureArray:
 
 
 def outliers(columns: Sequence[Column], rows: FeatureArray) -> FeatureArray:
-    """Neighbours far from everything in training, for a row to be compared among.
+    """Rows far outside the training data, as neighbours in the test of batch invariance.
 
     Args:
         columns: the ``d`` columns; empty where an instance is itself a tensor.
         rows: ``[n, ...]`` valid rows.
 
     Returns:
-        float32 of the same shape: numeric values a thousand deviations away, codes kept.
+        float32 of the same shape: numeric values moved by 1000 standard deviations, codes kept.
     """
     if not columns:
         return (rows * np.float32(OUTLIER_SCALE)).astype(np.float32)

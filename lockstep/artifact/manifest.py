@@ -56,7 +56,7 @@ class Manifest(BaseModel):
         version: counted from 1.
         task: ``classification`` (outputs ``probabilities``), ``regression`` (outputs
             ``prediction``), or ``tensors`` (an imported model, whose outputs keep their names).
-        precision: the arithmetic of the network: ``float32``, or ``exact``, in which no partial sum
+        precision: the arithmetic of the network: ``float32``, or ``exact``, where no partial sum
             rounds.
         origin: ``trained`` here, with an eager network as reference, or ``imported``, whose
             reference is its own run with optimisations off.
@@ -64,7 +64,7 @@ class Manifest(BaseModel):
         classes: the labels in the order of the probabilities, with their JSON types.
         training: configuration and seed.
         metrics: on the held-out split.
-        tools: versions of what made it.
+        tools: versions of the software that made it.
         files: every other file but ``digest``, sealed.
     """
 
@@ -124,7 +124,7 @@ class Manifest(BaseModel):
 
     @cached_property
     def all_numeric(self) -> bool:
-        """Whether there are columns, and all of them hold numbers that must be there."""
+        """Whether there are columns, none is categorical, and none may have a missing value."""
         return bool(self.columns) and not any(
             column.kind == "categorical" or column.missing_allowed for column in self.columns
         )
@@ -149,14 +149,14 @@ class Manifest(BaseModel):
 
 
 def first_problem(error: ValidationError) -> str:
-    """The first thing that pydantic found wrong, as a clause."""
+    """The first problem that pydantic found, as a clause."""
     problem = error.errors(include_url=False, include_context=False)[0]
     where = ".".join(map(str, problem["loc"]))
     return f"{where}: {problem['msg']}" if where else problem["msg"]
 
 
 def check_name(name: str) -> None:
-    """Refuse a model name that is no plain folder name.
+    """Refuse a model name that is not a plain folder name.
 
     Raises:
         InvalidSetting: with the rule.
@@ -169,7 +169,7 @@ def check_name(name: str) -> None:
 
 
 def check_version(version: int) -> None:
-    """Refuse a version number that is not counted from 1.
+    """Refuse a version number below 1.
 
     Raises:
         InvalidSetting: with the rule.

@@ -1,4 +1,4 @@
-"""What exporters note down of the exporting machine, taken out of model files."""
+"""Removes from model files what exporters record of the exporting machine."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def onnx_without_sources(model: ModelProto) -> bytes:
-    """The file of a model without the stack traces that name source files.
+    """The file of a model, without the stack traces that name source files.
 
     Args:
-        model: is changed.
+        model: changed in place.
     """
     graph = model.graph
     values = [*graph.input, *graph.output, *graph.value_info]

@@ -1,7 +1,8 @@
 """Files and folders that are written whole or not at all.
 
-What is new is written and synced beside its place, and then renamed: a reader sees either the old
-or the new, and never half of it. Whatever goes wrong, nothing is left beside it.
+New content is written and synced under a temporary name beside its place, and then renamed. So a
+reader sees either the old content or the new, never a part. After an error no temporary file
+is left.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ def write_file(path: Path, parts: Iterable[bytes]) -> None:
     """Write a file, or replace the one that is there.
 
     Args:
-        path: of the file; what is no plain file (a pipe, a device) is written into.
-        parts: its content, one after the other.
+        path: of the file. A pipe or a device is not replaced but written to.
+        parts: the content, in order.
 
     Raises:
-        OSError: where it cannot be written; what was there before is there still.
+        OSError: where it cannot be written; the old file is then unchanged.
     """
     if path.exists() and not path.is_file():
         with path.open("wb") as stream:
@@ -41,14 +42,14 @@ def write_file(path: Path, parts: Iterable[bytes]) -> None:
 
 
 def write_folder(target: Path, files: Mapping[str, bytes]) -> None:
-    """Write a folder that is not there yet, with the folders above it.
+    """Write a new folder, with the folders above it.
 
     Args:
         target: the folder.
         files: contents by path within it.
 
     Raises:
-        OSError: where it cannot be written, or somebody else has written it meanwhile.
+        OSError: where it cannot be written, or another process has written it meanwhile.
     """
     temporary = _beside(target)
     renamed = False
@@ -63,10 +64,10 @@ def write_folder(target: Path, files: Mapping[str, bytes]) -> None:
         renamed = True
         _sync_folder(target.parent)
     except BaseException:
-        if renamed:  # back first: a reader must never see it half removed
+        if renamed:  # move it back first: a reader must never see it half removed
             target.rename(temporary)
         shutil.rmtree(temporary, ignore_errors=True)
-        with suppress(OSError):  # it holds others
+        with suppress(OSError):  # the parent holds other files
             target.parent.rmdir()
         raise
 
