@@ -1,7 +1,7 @@
 """Train a network, prove that it is in inference mode, and serve it locked.
 
-The names below are what a program of one's own imports. Each is imported from its home when it is
-first asked for: ``import lockstep`` costs nothing, and who only audits waits for no torch.
+The names below are the public interface. Each is imported from its module on first access, so
+``import lockstep`` is cheap, and a program that only audits ONNX files imports no torch.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ HOMES = {
 
 
 def _found(name: str) -> object:
-    """A public name, imported from its home and kept."""
+    """Import a public name from its module, and keep it."""
     if name == "__version__":
-        from importlib.metadata import version  # noqa: PLC0415 - it reads what is installed
+        from importlib.metadata import version  # noqa: PLC0415 - needed for this name only
 
         return version("lockstep")
     if name not in HOMES:
@@ -80,5 +80,5 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-if not TYPE_CHECKING:  # to a type checker it would say that any name is there
+if not TYPE_CHECKING:  # a type checker would take it to mean that every name exists
     __getattr__ = _found

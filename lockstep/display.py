@@ -1,4 +1,4 @@
-"""What people see in the terminal: tables of claims, findings and figures."""
+"""Output for the terminal: tables of claims, findings and figures."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _VERDICTS = {"clean": "green", "undecided": "yellow", "training": "bold red"}
 
 
 def plain_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """A table of cells that are shown as they are.
+    """A table whose cells are shown verbatim, without markup.
 
     Args:
         columns: the headings.
-        rows: a cell for each heading.
+        rows: each has one cell for each heading.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:

@@ -26,7 +26,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SHOWN_PROBLEMS = 3
-# No more are looked for: a large body full of mistakes must not cost more than a good one.
+# The search for problems stops here: a body full of mistakes must not cost more than a good one.
 MOST_PROBLEMS = 100
 
 
@@ -51,7 +51,7 @@ class DigestMismatch(Disproved):
 
 
 class TrainingMode(Disproved):
-    """A model file is in training mode, may enter it, or cannot be decided."""
+    """A model file is in training mode, may enter it, or its mode cannot be decided."""
 
 
 class RowMixing(Disproved):
@@ -72,12 +72,12 @@ class Unservable(LockstepError):
 
 @dataclass(frozen=True)
 class InvalidValue:
-    """What is wrong with one instance.
+    """A problem of one instance.
 
     Attributes:
         instance: index of the row in the request, from 0.
-        column: name of the column, or None where the whole row is wrong.
-        message: what was expected, and what came.
+        column: name of the column, or None if the whole row is wrong.
+        message: what was expected and what came, as a clause.
     """
 
     instance: int
@@ -96,7 +96,7 @@ class InvalidValue:
 class InvalidInstances(LockstepError):
     """Rows that the network cannot answer; the message lists the first few problems.
 
-    Whoever looks for problems stops at ``MOST_PROBLEMS``.
+    Checks stop at ``MOST_PROBLEMS``.
     """
 
     def __init__(self, problems: list[InvalidValue]) -> None:
@@ -124,7 +124,7 @@ class EngineFailure(LockstepError):
 
 
 def printable(text: str) -> str:
-    """Text of an unknown maker in one line that moves no cursor: the rest is shown as escapes."""
+    """Untrusted text in one line, safe for a terminal: other characters are shown as escapes."""
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
         for letter in text
@@ -132,5 +132,5 @@ def printable(text: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what a library says; where it says nothing, the class of the error."""
+    """The first line of a library's message, or the class of the error if there is no message."""
     return next(iter(str(error).strip().splitlines()), "") or type(error).__name__

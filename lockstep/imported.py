@@ -1,4 +1,4 @@
-"""Importing: anybody's ONNX file, audited, certified and given a manifest."""
+"""Importing: an ONNX file of any origin is audited and certified, and gets a manifest."""
 
 from __future__ import annotations
 
@@ -43,21 +43,25 @@ def import_onnx(
     version: int | None = None,
     column_names: Sequence[str] | None = None,
 ) -> tuple[Artifact, Certificate]:
-    """Bring an ONNX file in: one float32 input ``[batch, ...]``, its outputs as they are.
+    """Import an ONNX file with one float32 input ``[batch, ...]``; its outputs stay as they are.
 
     Args:
         file: the ONNX file.
         models: the repository.
         name: the model's name.
-        version: its number; the next one where it is None.
-        column_names: of a two-dimensional input; numbered where they are None.
+        version: its number; the next one if None.
+        column_names: of a two-dimensional input; ``feature_0`` and so on if None.
+
+    Returns:
+        The artifact and its certificate.
 
     Raises:
         Disproved: where the file is in training mode, or mixes rows.
         Unreadable: where it is not an ONNX file that onnxruntime loads.
-        Unservable: where inputs or outputs are of a kind that cannot be served.
+        Unservable: where the service cannot carry the inputs or outputs, or the graph runs one
+            batch size only.
         InvalidSetting: for a wrong name, or column names that do not fit.
-        AlreadyExists: where that version is there.
+        AlreadyExists: where that version exists.
     """
     file, models = Path(file), Path(models)
     check_name(name)
@@ -169,7 +173,7 @@ def _columns(shape: tuple[int, ...], column_names: Sequence[str] | None) -> tupl
 
 
 def _free_batch(graph: onnx.ModelProto, shape: tuple[int, ...]) -> onnx.ModelProto:
-    """The same model with a batch axis of any size."""
+    """A copy of the model with a free batch axis."""
     freed = onnx.ModelProto()
     freed.CopyFrom(graph)
     _set_shape(_input(freed), shape)
@@ -177,7 +181,7 @@ def _free_batch(graph: onnx.ModelProto, shape: tuple[int, ...]) -> onnx.ModelPro
         dimensions = output.type.tensor_type.shape.dim
         if len(dimensions) and dimensions[0].HasField("dim_value"):
             dimensions[0].dim_param = "batch"
-    # Sizes inferred for a frozen batch would contradict a free one.
+    # They were inferred for a fixed batch, and would contradict a free one.
     del freed.graph.value_info[:]
     return freed
 
@@ -192,7 +196,7 @@ def _set_shape(value: onnx.ValueInfoProto, shape: tuple[int, ...]) -> None:
 def _outputs(model: bytes) -> tuple[TensorSpec, ...]:
     _, outputs = describe_tensors(model)
     for output in outputs:
-        if "(" in output.datatype:  # a type that is no tensor keeps the library's own name
+        if "(" in output.datatype:  # types other than tensors keep onnxruntime's own name
             raise Unservable(
                 f"Expected every output to be a tensor, got {output.name} of type "
                 f"{output.datatype}; export without ZipMap (skl2onnx: options={{'zipmap': False}})."
@@ -201,7 +205,7 @@ def _outputs(model: bytes) -> tuple[TensorSpec, ...]:
 
 
 def _try_batches(engine: Engine, golden: Any) -> tuple[np.ndarray[Any, Any], ...]:
-    """Run several batch sizes: a batch that is frozen inside the graph shows itself here."""
+    """Run several batch sizes: a batch size that is fixed inside the graph fails here."""
     try:
         for size in TRIED_BATCH_SIZES:
             _check_rows(engine.run(golden[:size]), size)

@@ -33,17 +33,17 @@ def seal(
         manifest: what the files are; its version is set here.
         files: ``model.onnx`` and, where there is one, ``model.ts``.
         golden: inputs and the reference's outputs.
-        papers: what people read (card, report), made from the final manifest and certificate.
-        version: its number; the next one where it is None.
-        difference: of the files' answers from those of another network that they stand for.
+        papers: makes the files for people (card, report) from the final manifest and certificate.
+        version: its number; the next one if None.
+        difference: between the files' answers and those of the fitted network, in exact precision.
 
     Returns:
-        The artifact, and what was proved about it.
+        The artifact and its certificate.
 
     Raises:
-        Disproved: the first claim that the figures contradict; nothing is written then.
-        AlreadyExists: where the version that was asked for is there.
-        InvalidSetting: where it is no number from 1.
+        Disproved: the first claim that the figures contradict; then nothing is written.
+        AlreadyExists: where the requested version exists.
+        InvalidSetting: where the version is below 1.
         Unreadable: where a model file cannot be read, or the repository cannot be written.
     """
     if version is not None:
@@ -59,7 +59,7 @@ def seal(
     }
     number = 0
     while True:
-        # Counted on from the last try: what stands in the way need not be a version.
+        # At least one more than the last try: a file in the way is not counted as a version.
         number = (
             max(number + 1, next_version(models, manifest.name)) if version is None else version
         )
@@ -69,4 +69,4 @@ def seal(
             return write_artifact(models, numbered, everything), certificate
         except AlreadyExists:
             if version is not None:
-                raise  # else somebody took the number between the look and the rename
+                raise  # otherwise another process took the number meanwhile: try the next one

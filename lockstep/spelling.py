@@ -1,4 +1,4 @@
-"""Spelling: which known word was meant by one that is not known."""
+"""Spelling: the known word that an unknown word probably stands for."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 
 def nearest_word(word: str, known: Iterable[str]) -> str | None:
-    """The known word that is most like a word, None where none is near.
+    """The known word that is most similar to a word, or None if none is similar.
 
-    The time that it takes grows with the length of the words and with their number.
+    The time grows with the number of words and with their lengths.
     """
     return next(iter(difflib.get_close_matches(word, list(known), n=1)), None)
