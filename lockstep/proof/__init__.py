@@ -1,1 +1,1 @@
-"""What is proved about an artifact: audit, row independence, behaviour, parity, certificate."""
+"""The proof of an artifact: audit, row independence, behaviour, parity, certificate."""

@@ -1,4 +1,4 @@
-"""Behaviour, measured: the same input twice; a row alone, in a batch, elsewhere, among outliers."""
+"""Measured behaviour: determinism of repeated runs, and invariance of a row to its batch."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from lockstep.engine.engine import Engine, Outputs
 from lockstep.engine.tile import TiledEngine, run_in_pieces
 from lockstep.proof.parity import RELATIVE_BOUND, compare, output_scale
 
-# From the facts measured on AVX2 and AVX-512: no tile is safe everywhere, so several are tried;
-# the first that is proved serves. A tile of one row holds by construction.
+# Measured on AVX2 and AVX-512: no tile is safe everywhere. So several are tried, and the first that
+# is proved is used. A tile of one row holds by construction.
 TILES = (32, 16, 64, 8, 4, 2, 1)
 BATCHES_PER_SIZE = 2
 SEED = 0
-"""Of the draws: what is tried is the same each time."""
+"""Seed of the draws: every run tries the same batches."""
 
 
 class Determinism(BaseModel):
-    """The same input, several times.
+    """Whether repeated runs of the same input agree.
 
     Attributes:
-        runs: how often it was run.
-        rows: rows of the input.
+        runs: the number of runs.
+        rows: the number of rows in the input.
         holds: whether all runs gave the same bits.
     """
 
@@ -40,17 +40,17 @@ class Determinism(BaseModel):
 
 
 class BatchInvariance(BaseModel):
-    """A row alone against the same row in batches.
+    """Whether a row has the same bits alone and in batches.
 
     Attributes:
         batch_sizes: the sizes that were tried, as ranges: ``1-64, 100, 256``.
-        tried: how many they are.
-        asked: how many were to be tried; more than were tried where time ran out.
-        batches: batches run, each a random draw of rows and outliers in random order.
+        tried: the number of sizes that were tried.
+        asked: the number of sizes to try; larger than ``tried`` if the time ran out.
+        batches: the number of batches, each a random draw of rows and outliers.
         holds: whether every row had the same bits as alone.
-        counterexample: the first row and batch that had not.
-        farthest: how far that batch was from the rows alone, relative to the outputs' deviation:
-            at about 1e-7 the library's kernels round otherwise, at much more rows are mixed.
+        counterexample: the first row and batch that differ.
+        farthest: the largest difference in that batch, relative to the outputs' deviation. At about
+            1e-7 the library's kernels round otherwise; at much more, rows are mixed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,7 +65,7 @@ class BatchInvariance(BaseModel):
 
     @property
     def rounding_only(self) -> bool:
-        """Whether what differs is within the bound of parity, so that a tile can mend it."""
+        """Whether the difference is within the bound of parity, so that a tile can remove it."""
         return self.farthest is not None and self.farthest <= RELATIVE_BOUND
 
 
@@ -94,7 +94,7 @@ def same_bits(left: NDArray[Any], right: NDArray[Any]) -> NDArray[np.bool_]:
         return np.zeros(len(left), np.bool_)
     equal = left == right
     if left.dtype.kind == "f":
-        # == holds 0.0 and -0.0 for equal; their signs tell them apart.
+        # 0.0 == -0.0 is true, but their bits differ.
         equal &= np.signbit(left) == np.signbit(right)
         equal |= np.isnan(left) & np.isnan(right)
     return equal.reshape(len(left), -1).all(axis=1)  # type: ignore[no-any-return]
@@ -131,10 +131,10 @@ def check_batch_invariance(
     Args:
         engine: under test.
         rows: ``[n, ...]``.
-        outliers: ``[m, ...]`` neighbours far from everything.
+        outliers: ``[m, ...]`` neighbours far outside the training data.
         batch_sizes: the sizes to try, in this order.
-        budget_s: seconds after which no further size is begun.
-        always: the first so many sizes are tried whatever time they take.
+        budget_s: seconds after which no further size is started.
+        always: the number of sizes at the start that are tried regardless of time.
     """
     end = time.monotonic() + budget_s
     pool = np.concatenate([rows, outliers])
@@ -172,7 +172,7 @@ def check_batch_invariance(
 
 def _draws(generator: np.random.Generator, size: int, pool: int) -> Iterator[NDArray[np.intp]]:
     for _ in range(BATCHES_PER_SIZE):
-        # Permutations one after another: every row comes up before any comes up twice.
+        # Whole permutations: no row is drawn twice before every row is drawn once.
         rounds = -(-size // pool)
         yield np.concatenate([generator.permutation(pool) for _ in range(rounds)])[:size]
 
@@ -186,9 +186,9 @@ def _first_difference(answers: Outputs, alone: Outputs, drawn: NDArray[np.intp])
 
 
 def _farthest(answers: Outputs, alone: Outputs, drawn: NDArray[np.intp], n_rows: int) -> float:
-    """Largest difference of any output, relative to the deviation of its rows alone.
+    """The largest difference in any output, relative to the deviation of the rows run alone.
 
-    Outliers answer far from everything: rows and outliers are each held to their own deviation.
+    The outputs of outliers are much larger, so rows and outliers have a deviation each.
     """
     distances = [0.0]
     for answer, expected in zip(answers, alone, strict=True):
@@ -206,7 +206,7 @@ def _farthest(answers: Outputs, alone: Outputs, drawn: NDArray[np.intp], n_rows:
 
 
 def check_tile(engine: TiledEngine, rows: FeatureArray, outliers: FeatureArray) -> BatchInvariance:
-    """Prove a tile: every row of the pool at every position within it, among changing neighbours.
+    """Test a tile: every row of the pool at every position, among changing neighbours.
 
     Args:
         engine: with the tile under test.
@@ -216,8 +216,8 @@ def check_tile(engine: TiledEngine, rows: FeatureArray, outliers: FeatureArray) 
     pool = np.concatenate([rows, outliers])
     alone = run_in_pieces(engine, pool, 1)
     generator = np.random.default_rng(SEED)
-    # Position p holds row offset(p) + shift: after all shifts each row was everywhere, and because
-    # the offsets are random, among other neighbours at each position.
+    # Position p holds row offset(p) + shift. After all shifts each row was at every position; the
+    # offsets are random, so it had other neighbours at each.
     offsets = np.resize(generator.permutation(len(pool)), engine.tile)
     batches = 0
     for shift in range(len(pool)):
@@ -241,16 +241,16 @@ def check_tile(engine: TiledEngine, rows: FeatureArray, outliers: FeatureArray) 
 def find_tile(
     engine: Engine, rows: FeatureArray, outliers: FeatureArray, largest: int
 ) -> tuple[TiledEngine, BatchInvariance]:
-    """The first tile that is proved on this machine.
+    """Find the first tile that holds on this machine.
 
     Args:
-        engine: whose plain run is not batch-invariant here.
+        engine: not batch-invariant here without a tile.
         rows: ``[n, ...]``.
         outliers: ``[m, ...]``.
-        largest: no tile is larger.
+        largest: the most rows of a tile.
 
     Returns:
-        The engine that runs in that tile, and what was measured of it.
+        The engine in that tile, and its measured batch invariance.
     """
     for tile in TILES:
         tiled = TiledEngine(engine, tile)

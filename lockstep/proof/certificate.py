@@ -1,4 +1,4 @@
-"""The certificate: what was proved about an artifact, with the figures, on which machine."""
+"""The certificate: the claims proved about an artifact, with the figures and the machine."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ VECTOR_FLAGS = (
 
 
 class Machine(BaseModel):
-    """Where it was proved.
+    """The machine on which an artifact was proved.
 
     Attributes:
         processor: its name.
         architecture: e.g. ``x86_64``.
-        vector_extensions: those that change how sums are split.
+        vector_extensions: the processor's extensions that change how kernels split sums.
         system: the operating system.
         threads: intra-op threads of the engines.
         versions: of the libraries.
@@ -56,14 +56,14 @@ class Machine(BaseModel):
 
 
 class EngineProof(BaseModel):
-    """What was measured of one engine.
+    """Measurements of one engine.
 
     Attributes:
-        determinism: the same rows many times.
-        determinism_unoptimised: the same with the library's optimisations off, where it has any.
-        batch_invariance: of the plain run.
-        tile: rows of the tile that is needed, None where the plain run is invariant.
-        tile_invariance: what was measured of the tile.
+        determinism: the same rows, run many times.
+        determinism_unoptimised: the same with the library's optimisations off, for onnx.
+        batch_invariance: of runs without a tile.
+        tile: rows of the tile that is needed; None if runs without a tile are invariant.
+        tile_invariance: of runs in that tile.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -76,19 +76,19 @@ class EngineProof(BaseModel):
 
 
 class Certificate(BaseModel):
-    """What was proved about an artifact.
+    """The claims proved about an artifact, with their figures.
 
     Attributes:
         format: version of this file's layout.
-        created: when.
-        machine: where.
-        audit: by model file.
+        created: time of the proof, UTC.
+        machine: on which it was proved.
+        audit: the reports by model file.
         rows: row independence, read off the ONNX graph, for each output.
         parity: between each two forms of the network.
-        engines: behaviour, by engine.
+        engines: measured behaviour, by engine.
         exactness: read off the ONNX graph of an artifact that claims exact precision; else None.
-        difference: of an artifact in exact precision from the network that was fitted, which is not
-            kept: measured once, by the export, on the rows of the test split.
+        difference: between an artifact in exact precision and the fitted network. The export
+            measures it once on the test split, since the fitted network is not kept.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -142,7 +142,7 @@ def this_machine(threads: int) -> Machine:
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of the libraries that the answers rest on, of those that are installed."""
+    """Versions of the installed libraries that the answers depend on."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -153,7 +153,7 @@ def library_versions() -> dict[str, str]:
 
 
 def _processor() -> tuple[str, set[str]]:
-    """Name and flags of the processor, from Linux where it is Linux."""
+    """Name and flags of the processor; the flags are known on Linux only."""
     cpuinfo = Path("/proc/cpuinfo")
     fields: dict[str, str] = {}
     if cpuinfo.exists():

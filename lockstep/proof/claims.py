@@ -14,13 +14,13 @@ class Claim:
     """One row of the table.
 
     Attributes:
-        subject: what it is claimed of: a file, an output, two forms, an engine.
-        claim: what is claimed.
+        subject: the file, output, pair of forms or engine that the claim is about.
+        claim: the claim in a few words.
         measured: the figures.
-        holds: whether they bear it out; None where reading could not decide and only the measured
-            test speaks.
-        proved: whether it was proved by reading the file, for every row; else it was measured, on
-            the rows and the machine of the certificate.
+        holds: whether the claim holds; None if reading the file could not decide it. Then only the
+            measured test counts.
+        proved: whether it was proved for every row by reading the file. Else it was measured on the
+            rows and the machine of the certificate.
     """
 
     subject: str
@@ -43,7 +43,7 @@ class Claim:
 
 
 def claims(certificate: Certificate) -> tuple[Claim, ...]:
-    """Everything that a certificate says, in the order in which it is proved."""
+    """All claims of a certificate, in the order of the proof."""
     return (
         *_audit(certificate),
         *_rows(certificate),

@@ -1,4 +1,4 @@
-"""The audit of a model file that nobody vouches for."""
+"""The audit of an untrusted model file."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ def audit(file: Path | str, *, unconfined: bool = False) -> AuditReport:
     """Find every operator of a model file that is, or may enter, training mode.
 
     Args:
-        file: ONNX, or TorchScript, whose loading runs what the file says: it is read in a process
-            that can do nothing else.
+        file: ONNX or TorchScript. Loading TorchScript can run code of the file, so it is read in a
+            confined process, which can do nothing else.
         unconfined: load TorchScript in this process, with all its rights.
 
     Raises:
         NotFound: where there is no such file.
-        Unreadable: where it is no model file, or cannot be read.
-        EngineUnavailable: where it is TorchScript, and torch is not installed or no process can be
+        Unreadable: where it is not a model file or cannot be parsed, or where no process can be
             confined here.
+        EngineUnavailable: where it is TorchScript and torch is not installed.
     """
     return audit_bytes(str(file), model_bytes(Path(file)), unconfined=unconfined)
 
@@ -32,7 +32,7 @@ def model_bytes(file: Path) -> bytes:
 
     Raises:
         NotFound: where there is no such file.
-        Unreadable: where its name is none of a model file.
+        Unreadable: where its suffix is not that of a model file.
     """
     if file.suffix.lower() not in SUFFIXES:
         raise Unreadable(f"Expected a model file, .onnx, .ts or .pt, got {file}.")

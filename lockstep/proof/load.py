@@ -1,4 +1,4 @@
-"""The proof at load: what the service repeats on its own machine before it says ready."""
+"""The proof at load: the service runs it on its own machine before it reports ready."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ GoldenBits = Literal["equal", "close"]
 
 
 class LoadProof(BaseModel):
-    """What the service proved about the engine that it runs, here and now.
+    """The proof of one engine on this machine.
 
     Attributes:
         engine: which engine.
-        golden: whether the golden rows gave the bits that this engine gave where the artifact was
-            made (``equal``), or others within the bound of parity (``close``).
-        determinism: the golden rows several times.
-        batch_invariance: of the run that serves.
-        tile: rows of the tile that serves, None where the plain run is invariant.
-        seconds: what the proof took.
+        golden: ``equal`` if the golden rows gave the bits that this engine gave at export, else
+            ``close``: within the bound of parity.
+        determinism: of repeated runs of the golden rows.
+        batch_invariance: of the engine as it serves, in its tile if it has one.
+        tile: rows of the tile; None if the engine is invariant without one.
+        seconds: duration of the proof.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,11 +66,11 @@ class LoadProof(BaseModel):
 
 
 class Proved(NamedTuple):
-    """An artifact that may be served, without the bytes that it was read from.
+    """The result of a successful proof at load; the bytes of the files are freed.
 
     Attributes:
-        engine: in a tile where it needs one.
-        proof: what was proved.
+        engine: in a tile if it needs one.
+        proof: the figures.
         golden: the golden rows.
     """
 
@@ -87,17 +87,17 @@ def prove_at_load(
     max_batch_rows: int,
     budget_s: float,
 ) -> Proved:
-    """Hold an artifact to its digests, audit it, and measure the engine that will serve it.
+    """Check an artifact's digests, audit it, and measure the engine that will serve it.
 
-    Every file that serving rests on is read once: what is served is what was audited.
+    Every file that serving needs is read once, so the audited bytes are those that are served.
 
     Args:
-        artifact: its manifest holds to its digest already.
+        artifact: its manifest matches its digest already.
         engine_name: the engine that will serve.
         threads: intra-op threads of the engine.
         max_batch_rows: the largest batch that the engine will be given.
-        budget_s: seconds of measuring after which no further batch size is begun; the first sizes
-            and the largest are tried whatever time they take.
+        budget_s: seconds of measuring after which no further batch size is started. The first sizes
+            and the largest are tried regardless of time.
 
     Raises:
         NotFound: where the artifact holds no file for that engine.
@@ -132,7 +132,7 @@ def prove_at_load(
 
 
 def _open(artifact: Artifact, engine: EngineName, threads: int) -> tuple[Engine, Golden]:
-    """Read, audit and open the files; their bytes are let go before anything is measured."""
+    """Read, audit and open the files; their bytes are freed before the measurements."""
     manifest = artifact.manifest
     model = MODEL_FILES[engine]
     graphs = {ONNX} if manifest.precision == "exact" else set()
@@ -145,7 +145,7 @@ def _open(artifact: Artifact, engine: EngineName, threads: int) -> tuple[Engine,
 
 
 def _check_reading(manifest: Manifest, files: Mapping[str, bytes], model: str) -> None:
-    """Audit the file that the engine will run, and read what the graph is claimed to be."""
+    """Audit the file that the engine will run, and check the claims about its graph."""
     graph = read_onnx(files[ONNX], source=ONNX) if ONNX in files else None
     refusals: list[Disproved] = []
     if model != ONNX:
@@ -163,7 +163,7 @@ def check_golden_shapes(artifact: Artifact, golden: Golden) -> None:
     """Refuse golden rows that do not belong to the manifest.
 
     Raises:
-        Unreadable: where inputs or outputs are others than the manifest's.
+        Unreadable: where inputs or outputs differ from the manifest's.
     """
     names = {output.name for output in artifact.manifest.outputs}
     shape = artifact.manifest.instance_shape
@@ -183,7 +183,7 @@ def check_golden_shapes(artifact: Artifact, golden: Golden) -> None:
 def _lock(
     plain: Engine, artifact: Artifact, golden: Golden, max_batch_rows: int, budget_s: float
 ) -> tuple[Engine, BatchInvariance]:
-    """The plain run where it is invariant here, else the tile that is proved."""
+    """The engine as it is if it is batch-invariant here, else in a tile that holds."""
     far = outliers(artifact.manifest.columns, golden.features)[:SIZES_IN_ORDER]
     measured = check_batch_invariance(
         plain,
@@ -199,7 +199,7 @@ def _lock(
 
 
 def _sizes(max_batch_rows: int) -> list[int]:
-    """Every size; the small ones and the largest first, the rest as a sample if time runs out."""
+    """Every size: the small ones, the largest, then the rest in random order, as a sample."""
     first = list(range(1, min(SIZES_IN_ORDER, max_batch_rows) + 1))
     rest = list(range(SIZES_IN_ORDER + 1, max_batch_rows + 1))
     random.Random(0).shuffle(rest)  # noqa: S311 - a sample, no secret
@@ -209,16 +209,16 @@ def _sizes(max_batch_rows: int) -> list[int]:
 def check_golden(
     artifact: Artifact, golden: Golden, engine: EngineName, answers: Outputs
 ) -> GoldenBits:
-    """Compare an engine's answers to the golden rows with what is recorded.
+    """Compare an engine's outputs for the golden rows with the recorded ones.
 
     Args:
         artifact: whose golden rows they are.
         golden: the rows.
-        engine: who answered.
-        answers: the outputs in the manifest's order.
+        engine: the engine that ran them.
+        answers: its outputs in the manifest's order.
 
     Returns:
-        ``equal`` where the bits are those that this engine gave at export, else ``close``.
+        ``equal`` if the bits are those that this engine gave at export, else ``close``.
 
     Raises:
         ParityBroken: where an output is farther from the reference than the bound allows.

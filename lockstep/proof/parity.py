@@ -14,7 +14,7 @@ RELATIVE_BOUND = 1e-5
 
 
 class Parity(BaseModel):
-    """How far two forms of the network are apart on the golden rows.
+    """The distance between two forms of the network on the golden rows.
 
     Attributes:
         left: one form, e.g. ``eager``.
@@ -22,9 +22,9 @@ class Parity(BaseModel):
         output: name of the output.
         rows: how many rows were compared.
         max_abs: largest absolute difference.
-        max_ulp: largest distance in units in the last place; None for outputs that are no floats.
-        bound: what ``max_abs`` may be.
-        holds: whether it is.
+        max_ulp: largest distance in units in the last place; None for outputs that are not floats.
+        bound: the largest ``max_abs`` that is allowed.
+        holds: whether ``max_abs`` is within the bound, or the outputs are equal where they must be.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,10 +49,9 @@ def compare(
 ) -> Parity:
     """Compare one output of two forms.
 
-    The bound is 1e-5 × the output's scale: 1 for probabilities, for a number the standard
-    deviation of the golden outputs (at least that of the left form's rounding). Outputs that are
-    no floats (a label, a string) must be equal, and so must the bits of two forms in exact
-    precision.
+    The bound is 1e-5 × the output's scale. The scale is 1 for probabilities. For a number it is the
+    standard deviation of the golden outputs; see :func:`output_scale`. Outputs that are not floats
+    (labels, strings) must be equal. In exact precision the bits must be equal too.
 
     Args:
         left: name of the form that is the reference.
@@ -60,7 +59,7 @@ def compare(
         output: name of the output.
         answers: both forms' rows, ``[n, ...]`` each.
         task: of the network.
-        precision: of the network; ``exact`` leaves no distance, not even between 0 and −0.
+        precision: of the network; ``exact`` allows no difference, not even between 0 and −0.
     """
     a, b = answers
     if a.dtype.kind != "f" or b.dtype.kind != "f" or a.shape != b.shape:
@@ -69,7 +68,7 @@ def compare(
         return _parity(left, right, output, len(a), (distance, None, 0.0))
     scale = 1.0 if task == "classification" else output_scale(a)
     same_nan = np.isnan(a) == np.isnan(b)
-    with np.errstate(invalid="ignore"):  # infinity less infinity: equal, as the next line says
+    with np.errstate(invalid="ignore"):  # infinity - infinity: the next statement makes it 0
         difference = np.abs(a.astype(np.float64) - b.astype(np.float64))
     difference = np.where(np.isnan(a) & np.isnan(b) | (a == b), 0.0, difference)
     max_abs = float(difference.max()) if bool(same_nan.all()) else float("inf")
@@ -97,7 +96,9 @@ def _parity(
 
 
 def output_scale(reference: NDArray[Any]) -> float:
-    """The scale of an output: the standard deviation of its finite values, or else their size.
+    """The scale of an output: the standard deviation of its finite values.
+
+    If that is 0, it is their largest absolute value; if that is 0 too, or no value is finite, 1.
 
     Args:
         reference: floats of any shape.
@@ -109,10 +110,10 @@ def output_scale(reference: NDArray[Any]) -> float:
 
 
 def max_ulp(left: NDArray[Any], right: NDArray[Any]) -> int:
-    """Largest distance of two float arrays in units in the last place.
+    """The largest distance between two float arrays in units in the last place.
 
-    Floats of one sign are ordered as their bits are; the negative ones are mirrored below zero so
-    that the distance counts the floats that lie between.
+    The bits of positive floats, read as integers, have the same order as the floats. Negative ones
+    are mirrored below zero. So a difference of integers counts the floats in between.
     """
     if left.dtype != right.dtype or left.size == 0:
         return 0 if left.size == 0 else int(np.iinfo(np.int64).max)
@@ -123,7 +124,7 @@ def max_ulp(left: NDArray[Any], right: NDArray[Any]) -> int:
 
 
 def _ordered(bits: NDArray[Any]) -> NDArray[Any]:
-    # Python integers where it must be: a float64's distance can exceed 64 bits.
+    # Python integers for float64, whose distance can exceed 64 bits.
     wide = bits.astype(np.int64 if bits.dtype.itemsize < 8 else object)
     lowest = int(np.iinfo(bits.dtype).min)
     return np.where(bits < 0, lowest - wide, wide)

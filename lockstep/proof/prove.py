@@ -1,4 +1,4 @@
-"""The whole proof of an artifact's files: export, `lockstep verify` and import call it alike."""
+"""The whole proof of an artifact's files, for export, `lockstep verify` and import."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Proof:
 
 
 def batch_sizes(max_batch_rows: int) -> tuple[int, ...]:
-    """Every size up to 64, then those at which kernels change, and the largest one given."""
+    """Every size up to 64, the sizes at which kernels change, and the largest that is allowed."""
     sizes = {*range(1, 65), *LARGER_BATCH_SIZES, max_batch_rows}
     return tuple(sorted(sizes))
 
@@ -59,14 +59,17 @@ def prove(
 ) -> Proof:
     """Prove model files: audit, row independence, exactness, parity, behaviour.
 
-    The engines take one thread, and are given at most `DEFAULT_MAX_BATCH_ROWS` rows. What is
-    disproved is reported, not raised: see :func:`disproved`.
+    The engines take one thread, and batches of at most `DEFAULT_MAX_BATCH_ROWS` rows. A claim that
+    fails is recorded in the certificate and not raised: see :func:`disproved`.
 
     Args:
         manifest: what the files claim to be.
-        models: ``model.onnx`` and, where there is one, ``model.ts``. The latter is passed over
-            where torch is not installed.
+        models: ``model.onnx`` and, where there is one, ``model.ts``, which is skipped if torch is
+            not installed.
         golden: inputs and the reference's outputs.
+
+    Returns:
+        The certificate, and the golden rows with the outputs of each engine.
 
     Raises:
         Unreadable: where a model file cannot be read.
@@ -102,11 +105,11 @@ def prove(
 def audit_file(file: str, data: bytes) -> AuditReport:
     """Audit a model file's bytes; torch is imported only for a TorchScript file.
 
-    Loading TorchScript runs what the file says: the bytes must be our own, or held to a digest that
-    is trusted. For any other there is :func:`lockstep.proof.confined.audit.audit_confined`.
+    Loading TorchScript can run code of the file: the bytes must be our own, or match a trusted
+    digest. For other files use :func:`lockstep.proof.confined.audit.audit_confined`.
 
     Args:
-        file: what it is called in messages; one that ends in ``.onnx`` is read as ONNX.
+        file: its name in messages; a name that ends in ``.onnx`` is read as ONNX.
         data: the whole file.
 
     Raises:
@@ -127,7 +130,7 @@ def audit_file(file: str, data: bytes) -> AuditReport:
 
 
 def torch_missing(file: str) -> EngineUnavailable:
-    """The error that says what to install to read a TorchScript file."""
+    """The error that asks for torch to be installed."""
     return EngineUnavailable(
         f"Reading {file} needs torch, which is not installed; install lockstep[torchscript]."
     )
@@ -142,7 +145,7 @@ def _engines(
         try:
             engine = open_engine(name, models[file], manifest.outputs)
         except EngineUnavailable:
-            continue  # the file is held to its digest alone; the certificate names who was there
+            continue  # only its digest is checked; the certificate lists the engines that ran
         yield name, engine
 
 
@@ -164,7 +167,7 @@ def _prove_engine(
 
 
 def _parities(manifest: Manifest, golden: Golden, forms: Mapping[str, Outputs]) -> Iterator[Parity]:
-    """Each form against the reference, and each engine against the others."""
+    """Compare each form with the reference, and each engine with the others."""
     reference_name = "eager" if manifest.origin == "trained" else "onnx unoptimised"
     names = [output.name for output in manifest.outputs]
     reference = tuple(golden.reference[name] for name in names)
@@ -184,7 +187,7 @@ def _by_name(manifest: Manifest, answers: Mapping[str, Outputs]) -> dict[str, di
 
 
 def disproved(certificate: Certificate) -> Iterator[Disproved]:
-    """Every claim that the certificate's figures contradict, worst first."""
+    """An error for every claim that the certificate's figures contradict, worst first."""
     for file, report in certificate.audit.items():
         yield from refused_by_audit(file, report)
     yield from refused_by_rows(certificate.rows)
@@ -200,14 +203,14 @@ def disproved(certificate: Certificate) -> Iterator[Disproved]:
 
 
 def refused_by_audit(file: str, report: AuditReport) -> Iterator[TrainingMode]:
-    """Each finding of an audit as the error that refuses the file."""
+    """An error for each finding of an audit."""
     for finding in report.findings:
         word = "is in training mode" if finding.kind == "training" else "cannot be decided"
         yield TrainingMode(f"{file} {word} at {finding}")
 
 
 def refused_by_rows(verdicts: tuple[RowVerdict, ...]) -> Iterator[RowMixing]:
-    """Each output that mixes rows, as the error that refuses the file."""
+    """An error for each output that mixes rows."""
     for verdict in verdicts:
         if verdict.verdict == "mixing":
             yield RowMixing(
@@ -217,7 +220,7 @@ def refused_by_rows(verdicts: tuple[RowVerdict, ...]) -> Iterator[RowMixing]:
 
 
 def refused_by_exactness(exactness: Exactness | None) -> Iterator[Disproved]:
-    """A claim of exact precision that the graph does not bear out, as the error that refuses it."""
+    """An error if the graph is not exact by construction."""
     if exactness is not None and exactness.verdict != "exact":
         yield Disproved(
             f"The manifest claims exact precision, and {ONNX} does not hold it. {exactness.reason} "

@@ -1,4 +1,4 @@
-"""Verification: an artifact against its digests, and its claims proved again on this machine."""
+"""Verification: the digests of an artifact are checked, and its claims proved on this machine."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from lockstep.proof.prove import disproved, prove
 
 
 class Verification(BaseModel):
-    """What `lockstep verify` found.
+    """The result of `lockstep verify`.
 
     Attributes:
         name: of the model.
         version: its number.
         digest: sha256 of the manifest.
-        certificate: proved again, on this machine.
-        golden: for each engine, whether it gave the recorded bits or close ones.
-        complaints: a sentence for each thing that does not hold; empty where all holds.
+        certificate: of the proof on this machine.
+        golden: for each engine, whether its outputs are equal to the recorded ones or only close.
+        complaints: a sentence for each failed check; empty if all hold.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,12 +49,12 @@ def verify(path: Path | str) -> Verification:
         path: the artifact's folder.
 
     Raises:
-        DigestMismatch: where a file that serving rests on is not the sealed one.
+        DigestMismatch: where a file that serving needs is not the sealed one.
         Unreadable: where there is no artifact, or a file of it cannot be read.
     """
     artifact = open_artifact(path)
     sealed = artifact.manifest.files
-    # Every artifact has an ONNX file; where the manifest names none, reading it says so.
+    # Every artifact must have an ONNX file: if the manifest names none, reading it raises.
     present = [file for file in MODEL_FILES.values() if file == ONNX or file in sealed]
     files = artifact.read_serving_files(CERTIFICATE, GOLDEN, *present)
     Certificate.from_bytes(files[CERTIFICATE])
