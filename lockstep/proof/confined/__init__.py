@@ -1,1 +1,1 @@
-"""The audit of a file that nobody trusts, in a process that can do nothing but read it."""
+"""The audit of an untrusted file, in a process that can do nothing but read it."""

@@ -1,4 +1,4 @@
-"""The audit of a TorchScript file that nobody trusts: started, limited, and not believed."""
+"""The audit of an untrusted TorchScript file: starts the confined process and checks its answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lockstep.proof.prove import torch_missing
 
 START_S = 120  # to import torch, from a cold disk
 MOST_REPORT_BYTES = 1 << 24
-# After the limits come the places where modules are found: the same as here.
+# The arguments are the limits, then the entries of this process's sys.path.
 _PROGRAM = (
     "import sys; limits = map(int, sys.argv[1:4]); sys.path[:] = sys.argv[4:]; "
     "from lockstep.proof.confined.reader import main; main(*limits)"
@@ -30,9 +30,9 @@ def audit_confined(file: str, data: bytes, *, limits: Limits | None = None) -> A
     """Audit a TorchScript file's bytes in a process that can do nothing but read them.
 
     Args:
-        file: what it is called in messages.
+        file: its name in messages.
         data: the whole file.
-        limits: what reading may use up; by default what is ample for a file of its size.
+        limits: of the process; by default those of :func:`ample`.
 
     Raises:
         Unreadable: where the file cannot be read, the process gives no report, or this machine
@@ -56,7 +56,7 @@ def audit_confined(file: str, data: bytes, *, limits: Limits | None = None) -> A
 
 
 def ample(size: int) -> Limits:
-    """Limits for a file of so many bytes, which loading copies up to three times."""
+    """Ample limits for a file of ``size`` bytes; loading copies them up to three times."""
     return Limits(
         memory_bytes=(1 << 30) + 4 * size,
         cpu_s=60 + size // 100_000_000,
@@ -65,20 +65,20 @@ def ample(size: int) -> Limits:
 
 
 def _ask(file: str, data: bytes, limits: Limits) -> Answer:
-    """Start the process, wait for its end, and read what it wrote."""
-    # Files in memory need no disk and no threads to serve two pipes, and are bounded by the kernel.
+    """Start the process, wait for its end, and read its answer."""
+    # Files in memory need no disk, and no threads as two pipes would; the kernel bounds their size.
     places = map(os.path.abspath, sys.path)
     with _memory_file("model") as model, _memory_file("answer") as written:
         model.write(data)
         model.seek(0)
         try:
-            done = subprocess.run(  # noqa: S603 - this interpreter, and words of our own
+            done = subprocess.run(  # noqa: S603 - this interpreter, and arguments of our own
                 [sys.executable, "-IBc", _PROGRAM, *map(str, limits), *places],
                 stdin=model,
                 stdout=written,
                 stderr=subprocess.DEVNULL,
                 cwd="/",
-                env={"OMP_NUM_THREADS": "1"},  # it can start no other
+                env={"OMP_NUM_THREADS": "1"},  # it may start no other thread
                 timeout=START_S + 2 * limits.cpu_s,
                 check=False,
             )

@@ -1,9 +1,9 @@
-"""The confinement of a process: the rights that it gives up before it reads what nobody trusts.
+"""The confinement of a process: the rights that it gives up before it reads an untrusted file.
 
-A confined process has its memory, what it has open, the clock and its end. Every other system call
-fails: no file, socket, process or signal is within its reach. The filter names what is allowed, so
-that a call which nobody thought of is refused. It is seccomp(2), a program for the kernel's packet
-filter that looks at the number of each call.
+A confined process may use its memory, its open files and the clock, and may end. Every other system
+call fails: it can reach no other file, socket, process or signal. The filter lists the allowed
+calls, so an unlisted call is refused. It uses seccomp(2): a program for the kernel's packet filter
+(BPF) that reads the number of each call.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import Final, NamedTuple
 
 
 class Limits(NamedTuple):
-    """What a confined process may use up, from the moment at which it is confined.
+    """The resources that a process may use from its confinement on.
 
     Attributes:
-        memory_bytes: address space, beside what it has.
-        cpu_s: seconds of the processor.
-        file_bytes: the size to which a file that it has open may grow.
+        memory_bytes: address space, in addition to what it has then.
+        cpu_s: seconds of processor time.
+        file_bytes: the size to which an open file may grow.
     """
 
     memory_bytes: int
@@ -34,24 +34,24 @@ class Limits(NamedTuple):
 
 
 def confinable() -> bool:
-    """Whether this machine can confine a process: Linux with filters, on a known processor."""
+    """Whether this machine can confine a process: Linux with seccomp, on a known processor."""
     if sys.platform != "linux" or platform.machine() not in _PROCESSORS:
         return False
     try:
         _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, 0)
-    except OSError as error:  # one that has filters complains of the address of this one
+    except OSError as error:  # with filters, the kernel rejects the null address
         return error.errno == errno.EFAULT
     return False
 
 
 def confine(limits: Limits) -> None:
-    """Give up, for good, every right but to compute, and to read and write what is open.
+    """Give up, for good, every right except to compute, and to read and write open files.
 
     Args:
-        limits: what may still be used up.
+        limits: the resources that may still be used.
 
     Raises:
-        OSError: where the kernel refuses; the process must then read nothing.
+        OSError: where the kernel refuses; then the process must not read the file.
     """
     import resource  # noqa: PLC0415 - Windows has none, and is never confinable
 
@@ -67,13 +67,13 @@ def confine(limits: Limits) -> None:
         _, most = resource.getrlimit(kind)
         least = bound if most == resource.RLIM_INFINITY else min(bound, most)
         resource.setrlimit(kind, (least, least))
-    _prctl(_PR_SET_PDEATHSIG, _SIGKILL)  # it does not outlive who waits for it
+    _prctl(_PR_SET_PDEATHSIG, _SIGKILL)  # it does not outlive its parent
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     _install_filter(_PROCESSORS[platform.machine()])
 
 
-# What is allowed, with its number on x86_64 and on aarch64. None takes a path, an address of the
-# network, or another process.
+# The allowed calls, with their numbers on x86_64 and aarch64. None of them takes a path, a network
+# address or another process.
 _CALLS: Final = {
     "read": (0, 63),
     "write": (1, 64),
@@ -103,12 +103,12 @@ _CALLS: Final = {
 
 
 class _Processor(NamedTuple):
-    """How the kernel names a kind of processor, and numbers its calls there.
+    """The kernel's constants for one processor architecture.
 
     Attributes:
-        audit_arch: the kernel's word for it.
-        column: which number of a call is its own.
-        seccomp: the number of the call that installs a filter.
+        audit_arch: the architecture's number, ``AUDIT_ARCH_*``.
+        column: the index of its number in the entries of ``_CALLS``.
+        seccomp: the number of seccomp(2), which installs a filter.
     """
 
     audit_arch: int
@@ -121,7 +121,7 @@ _PROCESSORS: Final = {
     "aarch64": _Processor(audit_arch=0xC00000B7, column=1, seccomp=277),
 }
 
-# Words of <linux/prctl.h>, <linux/seccomp.h>, <linux/filter.h>.
+# Constants of <linux/prctl.h>, <linux/seccomp.h>, <linux/filter.h>.
 _PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 22, 38
 _SIGKILL = 9
 _SECCOMP_MODE_FILTER, _SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_FLAG_TSYNC = 2, 1, 1
@@ -131,14 +131,14 @@ _NUMBER_AT, _ARCH_AT = 0, 4
 
 
 def _program(audit_arch: int, numbers: Iterable[int]) -> bytes:
-    """The filter. Calls of another kind, as of 32-bit code, have other numbers: they kill."""
+    """The filter. A call of another architecture (32-bit code) has other numbers: it kills."""
     allowed = tuple(numbers)
     steps = [
         (_LOAD, 0, 0, _ARCH_AT),
         (_JUMP_IF_EQUAL, 1, 0, audit_arch),
         (_RETURN, 0, 0, _KILL_PROCESS),
         (_LOAD, 0, 0, _NUMBER_AT),
-        # A jump says how many steps to pass over where equal, and where not.
+        # The second and third fields of a jump: steps to skip if equal, and if not.
         *((_JUMP_IF_EQUAL, len(allowed) - i, 0, number) for i, number in enumerate(allowed)),
         (_RETURN, 0, 0, _FAIL),
         (_RETURN, 0, 0, _ALLOW),
@@ -147,14 +147,14 @@ def _program(audit_arch: int, numbers: Iterable[int]) -> bytes:
 
 
 def _install_filter(processor: _Processor) -> None:
-    """Put the filter on every thread of this process: libraries may have started some."""
+    """Install the filter on every thread of this process: libraries may have started some."""
     steps = _program(processor.audit_arch, (call[processor.column] for call in _CALLS.values()))
     program = ctypes.create_string_buffer(steps, len(steps))
-    # struct sock_fprog: how many steps of 8 bytes, and where they are.
+    # struct sock_fprog: the number of steps of 8 bytes, and their address.
     described = struct.pack("@HP", len(steps) // 8, ctypes.addressof(program))
     words = (processor.seccomp, _SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_FLAG_TSYNC)
     answer = _libc().syscall(*map(ctypes.c_long, words), ctypes.c_char_p(described))
-    if answer != 0:  # -1, or the thread that could not follow
+    if answer != 0:  # -1, or the id of a thread that could not be synchronised
         raise OSError(ctypes.get_errno(), "The kernel takes no filter of system calls")
 
 

@@ -1,7 +1,7 @@
-"""The process that reads a TorchScript file which nobody trusts, and reports on it.
+"""The process that reads an untrusted TorchScript file, and reports on it.
 
-Loading such a file runs what it says. So torch is imported first, then every right is given up that
-reading does not need, and only then is the first byte of the file seen.
+Loading such a file can run its code. So the process imports torch first. Then it gives up every
+right that reading does not need. Only then does it read the first byte of the file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LONGEST_SENTENCE = 1000
 
 
 class Answer(BaseModel):
-    """What the process says: a report, or a sentence that says why there is none."""
+    """The answer of the process: a report, or a sentence that says why there is none."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -32,11 +32,12 @@ def main(*limits: int) -> None:
     Args:
         limits: the fields of :class:`Limits`.
     """
-    # A file may print. Only the answer may go to stdout; stderr leads nowhere.
+    # Code of the file may print. Only the answer may go to stdout, so fd 1 becomes stderr, which is
+    # discarded.
     output = os.dup(1)
     os.dup2(2, 1)
-    from lockstep.engine.torchscript import load_module  # noqa: PLC0415 - beside it, who starts it
-    from lockstep.proof.audit.torchscript import audit_torchscript  # noqa: PLC0415 - has no torch
+    from lockstep.engine.torchscript import load_module  # noqa: PLC0415 - the starter has
+    from lockstep.proof.audit.torchscript import audit_torchscript  # noqa: PLC0415 - no torch
 
     bounds = Limits(*limits)
     confine(bounds)
@@ -58,4 +59,4 @@ def main(*limits: int) -> None:
         )
     while written:
         written = written[os.write(output, written) :]
-    os._exit(0)  # what the file left behind is not given another turn
+    os._exit(0)  # no exit handler or thread of the file runs
