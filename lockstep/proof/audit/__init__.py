@@ -1,1 +1,1 @@
-"""The audit: reading a model file, and finding what is, or can be put, in training mode."""
+"""The audit: reads a model file, and finds operators that are, or can get, in training mode."""

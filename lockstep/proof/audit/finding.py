@@ -1,4 +1,4 @@
-"""What an audit reports: findings, and the verdict over them."""
+"""The report of an audit: findings, and the verdict."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Finding(BaseModel):
 
     Attributes:
         node: path of the node, subgraphs and functions included, e.g. ``main/If_3.then/Dropout_0``.
-        operator: the operator's name, with its domain where that is not the default one.
+        operator: the operator's name, with its domain unless that is the default one.
         kind: ``training`` (it is in training mode, or random) or ``undecided`` (a mode that depends
             on an input, a computed value, or an operator that the audit does not know).
-        problem: what was found there, as a clause.
-        advice: what to do about it, as an imperative sentence.
+        problem: as a clause.
+        advice: the remedy, as an imperative sentence.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,26 +32,32 @@ class Finding(BaseModel):
     advice: str
 
     def __str__(self) -> str:
-        # Names in a file are whatever its maker liked.
+        # Names come from the untrusted file.
         return printable(f"{self.node} ({self.operator}): {self.problem}. {self.advice}")
 
 
 class Defect(NamedTuple):
-    """What a rule has against an operator, before it is known where the operator stands."""
+    """A problem that a rule found in an operator, without the operator's place."""
 
     kind: Literal["training", "undecided"]
     problem: str
     advice: str
 
     def at(self, node: str, operator: str) -> Finding:
-        """The finding that this is at the node of that path."""
+        """This defect as a finding at a node."""
         return Finding(
             node=node, operator=operator, kind=self.kind, problem=self.problem, advice=self.advice
         )
 
 
 class AuditReport(BaseModel):
-    """The audit of one model file."""
+    """The audit of one model file.
+
+    Attributes:
+        format: ``onnx`` or ``torchscript``.
+        operators: the number of nodes that were read.
+        findings: in the order of the file.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -23,12 +23,12 @@ def audit_onnx(model: ModelProto) -> AuditReport:
         model: a model that :func:`read_onnx` has read.
 
     Returns:
-        The report; ``operators`` counts the nodes that were read, those of subgraphs and of called
-        functions included.
+        The report; ``operators`` counts the nodes that were read, including those of subgraphs and
+        of called functions.
 
     Raises:
-        Unreadable: it nests too deeply (a function that calls itself does), or its functions spell
-            out to too many nodes.
+        Unreadable: where it nests too deeply or a function calls itself, or where its functions
+            expand to too many nodes.
     """
     reader = ModeReader()
     if model.training_info:
@@ -47,11 +47,11 @@ def read_onnx(data: bytes, *, source: str) -> ModelProto:
 
     Args:
         data: the whole file.
-        source: what the file is called in messages.
+        source: the file's name in messages.
 
     Raises:
-        Unreadable: the bytes are no ONNX model, the model is not valid, or its weights lie in other
-            files.
+        Unreadable: where the bytes are not an ONNX model, the model is not valid, or its weights
+            are in other files.
     """
     expected = f"{source} must be an ONNX model (one .onnx file)"
     if not data:
@@ -81,7 +81,7 @@ def read_onnx(data: bytes, *, source: str) -> ModelProto:
 
 
 def _refuse_external_data(model: ModelProto, source: str) -> None:
-    """A second file is not covered by the first one's digest, and its path may lead anywhere."""
+    """Refuse weights in a second file: no digest covers it, and its path may lead anywhere."""
     for message in _messages(model):
         if isinstance(message, TensorProto) and message.data_location == TensorProto.EXTERNAL:
             raise Unreadable(
@@ -91,7 +91,7 @@ def _refuse_external_data(model: ModelProto, source: str) -> None:
 
 
 def _refuse_broken_text(model: ModelProto, source: str) -> None:
-    """Where everybody expects a string, protobuf gives bytes for what is not UTF-8."""
+    """Refuse names that are not UTF-8: protobuf gives bytes for them instead of a string."""
     for message in _messages(model):
         names = [message.name] if isinstance(message, TensorProto) else _texts(message)
         for text in names:
@@ -103,7 +103,7 @@ def _refuse_broken_text(model: ModelProto, source: str) -> None:
 
 
 def _messages(model: ModelProto) -> Iterator[Message]:
-    """Every message of a model, down to its tensors; their values are not touched."""
+    """Every message of a model, down to its tensors, whose values are not read."""
     waiting: list[Message] = [model]
     while waiting:
         message = waiting.pop()

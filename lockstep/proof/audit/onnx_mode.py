@@ -31,7 +31,7 @@ REMOVE_CHANCE: Final = (
 
 
 def judge(site: _Site) -> Defect | None:
-    """What is wrong with the mode of a node, if anything is."""
+    """The defect in the mode of a node, or None."""
     if site.domain in _TRAINING_DOMAINS:
         return Defect("training", "it is an operator of training", EXPORT_AGAIN)
     rule = _RULES.get((site.domain, site.node.op_type))
@@ -46,10 +46,10 @@ def _switched_on(site: _Site, attribute: str) -> bool:
 
 
 def _judge_dropout(site: _Site) -> Defect | None:
-    """Opset 12 brought the input ``training_mode``; from 7 to 11 there is inference only.
+    """Judge the input ``training_mode`` from opset 12 on; opsets 7 to 11 have inference only.
 
-    A ratio of 0 changes nothing: the node drops no value today, but it says that the network was
-    exported in training mode, where nothing else in the file can be trusted.
+    A ratio of 0 makes no difference. Such a node drops no value, but it shows that the network was
+    exported in training mode, so the rest of the file cannot be trusted.
     """
     if site.version >= 12:
         return _judge_flag(site, 2)
@@ -57,7 +57,7 @@ def _judge_dropout(site: _Site) -> Defect | None:
 
 
 def _judge_batch_normalization(site: _Site) -> Defect | None:
-    """From opset 14 ``training_mode`` tells, from 7 to 13 outputs 2 to 5, before ``is_test``."""
+    """Judge ``training_mode`` from opset 14 on, outputs 2 to 5 in 7 to 13, ``is_test`` before."""
     batch = "so it normalises every row with the mean and variance of its batch"
     if site.version >= 14:
         if _switched_on(site, "training_mode"):
@@ -74,7 +74,7 @@ def _judge_batch_normalization(site: _Site) -> Defect | None:
 
 
 def _judge_statistics(site: _Site) -> Defect | None:
-    """Inference mode is worth its name only with a mean and variance that the file itself holds."""
+    """Require a mean and variance from the file: others would come from the batch."""
     for name, value in (("mean", site.input(3)), ("variance", site.input(4))):
         if value.source == "computed":
             problem = f"its {name} is computed while the network runs, from the batch it is given"
@@ -117,9 +117,9 @@ def _judge_training_only(_: _Site) -> Defect:
 
 
 def _judge_name(site: _Site) -> Defect | None:
-    """Operators of other domains are no concern of the audit, unless their name says so."""
+    """Judge an operator of another domain by its name: only a suspicious one is a defect."""
     named = site.node.op_type
-    if named == "ATen" and "operator" in site.attributes:  # torch's way out of ONNX
+    if named == "ATen" and "operator" in site.attributes:  # torch's fallback
         named = site.attributes["operator"].s.decode(errors="replace")
     if not _SUSPICIOUS.search(named):
         return None

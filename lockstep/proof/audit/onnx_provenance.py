@@ -1,4 +1,4 @@
-"""What can be told about a tensor of an ONNX graph by reading alone."""
+"""The provenance of a tensor in an ONNX graph, found without running it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,23 @@ Source = Literal["absent", "constant", "overridable", "input", "carried", "compu
 
 @dataclass(frozen=True)
 class Provenance:
-    """What is known of one tensor before anything runs.
+    """The source of one tensor, and its value if that is a known scalar.
+
+    ===========  ===============================================================================
+    source       meaning
+    ===========  ===============================================================================
+    absent       an optional input that is not given
+    constant     depends on the file alone
+    overridable  an initializer that is a graph input too, so that a caller may replace it
+    input        a graph input
+    carried      a variable of a loop or scan
+    computed     depends on a graph input or on chance
+    ===========  ===============================================================================
 
     Attributes:
-        source: where it comes from. ``absent``: an optional input that is not given; ``constant``:
-            from the file alone; ``overridable``: from an initializer that is a graph input too, so
-            that a caller may replace it; ``input``: a graph input; ``carried``: a variable of a
-            loop or scan; ``computed``: anything that depends on a graph input or on chance.
-        scalar: its only element, booleans as 0 and 1; None where it has several or is not known.
-        origin: name of the graph input, for messages; two values that differ in it alone are equal.
+        source: one of these.
+        scalar: its only element, booleans as 0 and 1; None if it has several or is unknown.
+        origin: name of the graph input, for messages. It is ignored in comparisons.
     """
 
     source: Source
@@ -70,10 +78,10 @@ _CONSTANTS: Mapping[str, Callable[[AttributeProto], float | None]] = {
 def provenance_of(
     tensor: TensorProto | SparseTensorProto, *, overridable: bool = False
 ) -> Provenance:
-    """A tensor that lies in the file; its element is read only where it has exactly one.
+    """The provenance of a tensor in the file; it is read only if it has exactly one element.
 
     Raises:
-        Unreadable: its values are not of the type and shape that it states.
+        Unreadable: where its values are not of the type and shape that it states.
     """
     return Provenance("overridable" if overridable else "constant", _scalar(tensor))
 
@@ -99,15 +107,15 @@ def _scalar(tensor: TensorProto | SparseTensorProto) -> float | None:
 def fold(
     node: NodeProto, attributes: Mapping[str, AttributeProto], inputs: Sequence[Provenance]
 ) -> Provenance:
-    """What a node of the default domain makes of values that are known.
+    """Derive the provenance of a node's first output from that of its inputs.
 
     Args:
-        node: the node.
-        attributes: its attributes, those that a function's call binds included.
-        inputs: one value for each of its inputs.
+        node: of the default domain.
+        attributes: its attributes, including those that a function's call binds.
+        inputs: the provenance of each of its inputs.
 
     Returns:
-        The value of its first output; operators that are not followed give one without ``scalar``.
+        The provenance of its first output. ``scalar`` is None for operators without a rule.
     """
     if node.op_type == "Constant":
         forms = [
@@ -117,7 +125,7 @@ def fold(
         ]
         return Provenance("constant", forms[0] if forms else None)
     given = [value for value in inputs if value.source != "absent"]
-    if not given:  # it makes something out of nothing: chance, or an operator that nobody knows
+    if not given:  # without inputs: a random or an unknown operator
         return COMPUTED
     if node.op_type in _KEEPS_SCALAR:
         return given[0]
@@ -148,7 +156,7 @@ def _only(elements: Sequence[float]) -> float | None:
 
 
 def _dependence(values: Sequence[Provenance]) -> Provenance:
-    """Of the values that a result depends on, the source that says least about it."""
+    """The weakest of the sources that a result depends on."""
     sources = {value.source for value in values}
     if sources & {"input", "computed"}:
         return COMPUTED

@@ -1,8 +1,8 @@
-"""The audit's reader of an ONNX model: it judges the mode of every node that it meets.
+"""The audit's reader of an ONNX model: it judges the mode of every node.
 
-Beside every tensor stands where it comes from and, for one that holds a single number, the number,
-so that a flag is found behind Identity, Constant, Cast, initializers, the branches of an If and the
-formal inputs of a function.
+For every tensor it notes the provenance and, for a tensor with one element, the number. So a flag
+is found through Identity, Constant, Cast, initializers, the branches of an If and the formal inputs
+of a function.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _TOO_LONG: Final = (
 
 
 class ModeReader(Reader[Provenance]):
-    """Finds what is in training mode.
+    """Finds operators in training mode.
 
     Attributes:
-        findings: what was found so far.
+        findings: those found so far.
     """
 
     absent = ABSENT
@@ -49,32 +49,32 @@ class ModeReader(Reader[Provenance]):
     def __init__(self) -> None:
         self.findings: list[Finding] = []
 
-    def unnamed(self, name: str) -> Provenance:  # noqa: ARG002 - none is better known than another
-        """Of a name that nothing computes."""
+    def unnamed(self, name: str) -> Provenance:  # noqa: ARG002 - any name
+        """A name that no node computes is computed at run time."""
         return COMPUTED
 
     def weight(
         self, tensor: TensorProto | SparseTensorProto, replaceable: ValueInfoProto | None
     ) -> Provenance:
-        """Of a tensor that lies in the file."""
+        """The provenance of a tensor in the file."""
         return provenance_of(tensor, overridable=replaceable is not None)
 
     def given(self, inputs: Sequence[ValueInfoProto]) -> Mapping[str, Provenance]:
-        """Of the inputs of the model."""
+        """The provenance of the model's inputs."""
         return {each.name: Provenance("input", origin=each.name) for each in inputs}
 
-    def carried(self, site: Site[Provenance]) -> Provenance:  # noqa: ARG002 - whichever carries it
-        """Of an input of a subgraph."""
+    def carried(self, site: Site[Provenance]) -> Provenance:  # noqa: ARG002 - the same for every node
+        """The provenance of a subgraph's input."""
         return CARRIED
 
     def meet(self, site: Site[Provenance]) -> None:
-        """Judge a node; a body of its own for Dropout does not make it another."""
+        """Judge a node. A standard operator is judged even if the file gives it a body."""
         defect = None if site.is_call and site.domain else judge(site)
         if defect is not None:
             self.findings.append(defect.at(site.path, site.operator))
 
     def compute(self, site: Site[Provenance]) -> Sequence[Provenance]:
-        """Of the outputs of an operator."""
+        """The provenance of an operator's outputs."""
         folded = site.domain == ""
         first = fold(site.node, site.attributes, site.inputs) if folded else COMPUTED
         return [first] + [COMPUTED] * (len(site.node.output) - 1)
@@ -85,7 +85,7 @@ class ModeReader(Reader[Provenance]):
         then: Sequence[Provenance],
         otherwise: Sequence[Provenance],
     ) -> Sequence[Provenance]:
-        """Those of the branch that a constant chooses, or what both agree on."""
+        """The outputs of the branch that a constant chooses, or those on which both agree."""
         condition = site.input(0)
         if condition.source == "constant" and condition.scalar is not None:
             return then if condition.scalar else otherwise
@@ -93,10 +93,10 @@ class ModeReader(Reader[Provenance]):
         return [left if left == right else COMPUTED for left, right in pairs]
 
     def repeat(self, site: Site[Provenance]) -> Sequence[Provenance]:
-        """Of the outputs of a Loop or Scan."""
+        """The outputs of a Loop or Scan are computed at run time."""
         return [COMPUTED] * len(site.node.output)
 
-    def endless(self, site: Site[Provenance], reason: Endless) -> Never:  # noqa: ARG002 - anywhere
+    def endless(self, site: Site[Provenance], reason: Endless) -> Never:  # noqa: ARG002 - any node
         """Refuse the model.
 
         Raises:

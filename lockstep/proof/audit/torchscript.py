@@ -1,9 +1,9 @@
 """The audit of a TorchScript file: every operator that is in, or able to enter, training mode.
 
-The inlined graph of each method of each module is read in the order in which it would run. Beside
-every value stands what can be told about it without running anything, so that a flag is found
-through attributes, branches and arguments. An unfrozen module whose ``training`` attributes are
-false answers as it should today, but one call of ``train()`` changes that: it is undecided.
+The audit reads the inlined graph of each method of each module, in the order in which it would run.
+For every value it notes the facts that are known without running it. So a flag is found through
+attributes, branches and arguments. An unfrozen module whose ``training`` attributes are false is in
+inference mode, but one call of ``train()`` changes that: its verdict is undecided.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lockstep.proof.audit.finding import AuditReport, Defect, Finding
 from lockstep.proof.audit.torchscript_mode import Operator, guard, judge
 from lockstep.proof.audit.torchscript_value import NONE, JitValue, fold, join
 
-# What is still a call after inlining leads to code that only the running program knows.
+# A call that is left after inlining leads to code that is known at run time only.
 _CALLS = frozenset({"prim::CallMethod", "prim::CallFunction", "prim::PythonOp"})
 _UNREADABLE: Final = Defect(
     "undecided",
@@ -38,8 +38,8 @@ def audit_torchscript(module: torch.nn.Module) -> AuditReport:
         module: a loaded ``torch.jit.ScriptModule``.
 
     Returns:
-        The report; ``operators`` counts the nodes that were read, of every method of every module,
-        each place of the source once.
+        The report; ``operators`` counts the nodes of every method of every module, each place in
+        the source once.
     """
     reading = _Reading()
     for _, owner in module.named_modules():
@@ -59,7 +59,7 @@ def audit_torchscript(module: torch.nn.Module) -> AuditReport:
 
 def _methods(owner: Any) -> Iterator[tuple[str, Graph]]:
     """The inlined graphs of a module's methods and hooks; ``forward`` comes first."""
-    compiled = owner._c  # noqa: SLF001 - the names of methods have no public accessor
+    compiled = owner._c  # noqa: SLF001 - torch has no public accessor
     for name in sorted(compiled._method_names(), key=lambda name: (name != "forward", name)):  # noqa: SLF001
         yield name, compiled._get_method(name).inlined_graph  # noqa: SLF001
     hooks = (*compiled._get_forward_pre_hooks(), *compiled._get_forward_hooks())  # noqa: SLF001
@@ -74,7 +74,8 @@ def _nodes(block: Graph | Block) -> Iterator[Node]:
             yield from _nodes(inner)
 
 
-# A module's path, an operator and its place in the source: the same in every graph inlined from it.
+# A module's path, an operator and its place in the source. Every graph into which the operator is
+# inlined has the same.
 _Place = tuple[str, str, str]
 _Named = dict[str, JitValue]
 
@@ -83,9 +84,9 @@ class _Reading:
     """One reading of a file.
 
     Attributes:
-        findings: what was found so far.
-        operators: the nodes read so far.
-        written: names of attributes that some method sets, so that they tell nothing.
+        findings: those found so far.
+        operators: the number of nodes read so far.
+        written: names of attributes that some method sets, so that their values are not known.
     """
 
     def __init__(self) -> None:
@@ -93,13 +94,13 @@ class _Reading:
         self.operators = 0
         self.written: set[str] = set()
         self._problems: dict[_Place, set[str]] = {}
-        # Of the method that is being read:
+        # The state of the method that is being read:
         self._owner = self._method = ""
         self._seen: dict[_Place, set[str]] = {}
         self._names: Counter[str] = Counter()
 
     def read_method(self, path: str, name: str, owner: torch.nn.Module, graph: Graph) -> None:
-        """Read one method, of which the parts that are inlined elsewhere may be known already."""
+        """Read one method; parts of it may have been read before, where they are inlined."""
         self._owner, self._method = path, f"{path}.{name}" if path else name
         self._seen, self._names = {}, Counter()
         module, *formals = graph.inputs()
@@ -118,7 +119,7 @@ class _Reading:
         return [values[output.debugName()] for output in block.outputs()]
 
     def _read_node(self, node: Node, values: _Named, *, guarded: bool) -> list[JitValue]:
-        """Judge a node and what is inside it; returns one value for each of its outputs."""
+        """Judge a node and its blocks; returns one value for each of its outputs."""
         kind = node.kind()
         inputs = [values[given.debugName()] for given in node.inputs()]
         if kind == "prim::If":
@@ -146,9 +147,9 @@ class _Reading:
     def _read_if(
         self, node: Node, condition: JitValue, values: _Named, *, guarded: bool
     ) -> list[JitValue]:
-        """Read both branches; the one that only ``train()`` would choose is guarded by it.
+        """Read both branches. A branch that runs only after ``train()`` is read as guarded.
 
-        A branch that a constant rules out is left alone: every ``nn.Dropout`` carries one, for
+        A branch that a constant rules out is not read: every ``nn.Dropout`` has one, for
         ``inplace``.
         """
         then, otherwise = node.blocks()
@@ -164,7 +165,7 @@ class _Reading:
     def _read_subgraph(
         self, node: Node, inputs: list[JitValue], *, guarded: bool
     ) -> list[JitValue]:
-        """Read what a fork or a fused group holds; its calls have not been inlined yet."""
+        """Read the subgraph of a fork or a fused group; its calls are not inlined yet."""
         graph = node.g("Subgraph").copy()
         torch._C._jit_pass_inline(graph)  # noqa: SLF001 - there is no public name
         formals = [formal.debugName() for formal in graph.inputs()]
@@ -189,10 +190,10 @@ class _Reading:
         )
 
     def _judge(self, node: Node, defect: Defect | None) -> None:
-        """Count a node and report its defect, unless an earlier method has shown the same place.
+        """Count a node and report its defect, unless it was reported for an earlier method.
 
-        Methods that are called by others are inlined there, with their arguments bound; read on
-        their own they would only be less decided.
+        A method that another one calls is inlined there, with its arguments bound. Read by itself,
+        with unknown arguments, it would only give more undecided findings.
         """
         scope = _scope_of(node)
         kind = node.kind()

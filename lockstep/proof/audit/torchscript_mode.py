@@ -1,7 +1,7 @@
 """The rules by which one TorchScript operator is found to be in training mode.
 
-They are read off the operators' own schemas: a flag is an argument called ``train`` or
-``training``, whatever the operator is called; so operators that are not named here are judged too.
+The rules read the operators' schemas: a flag is an argument named ``train`` or ``training``, in any
+operator. So operators that are not named here are judged too.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ MAKE_CONSTANT: Final = "Make the flag a constant False, and export again."
 
 @dataclass(frozen=True)
 class Operator:
-    """One operator where it stands.
+    """One operator with its arguments.
 
     Attributes:
         name: its name with its namespace, as ``aten::dropout``.
         arguments: a value for each argument of its schema.
-        random: whether torch says that it is not deterministic.
+        random: whether torch marks it as nondeterministic.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Operator:
 
 
 def judge(operator: Operator) -> Defect | None:
-    """What is wrong with the mode of an operator, if anything is."""
+    """The defect in the mode of an operator, or None."""
     base = operator.name.partition("::")[2].rstrip("_")
     arguments = operator.arguments
     if base in _BATCH_STATISTICS:
@@ -84,13 +84,13 @@ def _judge_flag(flag: JitValue, consequence: str) -> Defect | None:
 
 def _judge_flagged(arguments: Mapping[str, JitValue]) -> Defect | None:
     if "dropout" in arguments and _is_zero(arguments["dropout"]):
-        return None  # recurrent layers use the flag for nothing but this dropout
+        return None  # recurrent layers use the flag for this dropout only
     flag = arguments["train"] if "train" in arguments else arguments["training"]
     return _judge_flag(flag, "so it drops or draws values at random")
 
 
 def _judge_batch_norm(arguments: Mapping[str, JitValue]) -> Defect | None:
-    """A flag, and statistics that the file holds: without them every batch gives its own."""
+    """Judge the statistics, which must be in the file, and the flag."""
     for name in ("running_mean", "running_var"):
         statistic = arguments.get(name, NONE)
         if statistic.known and statistic.payload is None:
@@ -104,7 +104,7 @@ def _judge_batch_norm(arguments: Mapping[str, JitValue]) -> Defect | None:
 
 
 def _judge_instance_norm(arguments: Mapping[str, JitValue]) -> Defect | None:
-    """Statistics of the row itself are its nature; updating running ones from rows is training."""
+    """Judge the flag: updating running statistics is training, statistics of a row are not."""
     running_mean = arguments["running_mean"]
     if running_mean.known and running_mean.payload is None:
         return None
@@ -140,7 +140,7 @@ def _is_zero(value: JitValue) -> bool:
 
 
 _BATCH = "the mean and variance of the batch"
-# Kernels that have no flag: the parts of synchronised batch normalisation, and of its update.
+# Kernels without a flag: parts of synchronised batch normalisation, and of its update.
 _BATCH_STATISTICS = frozenset(
     {
         "batch_norm_stats",
@@ -151,7 +151,7 @@ _BATCH_STATISTICS = frozenset(
         "_batch_norm_with_update_functional",
     }
 )
-# Those of torch's random operators that it does not call nondeterministic.
+# The random operators that torch does not mark as nondeterministic.
 _RANDOM = re.compile(
     r"_?(rand|randn|randint|randperm|normal|uniform|random|bernoulli|multinomial|binomial|poisson"
     r"|exponential|geometric|cauchy|log_normal|sample_dirichlet|standard_gamma|fused_dropout"

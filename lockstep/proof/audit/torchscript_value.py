@@ -1,4 +1,4 @@
-"""What can be told about a value of a TorchScript graph by reading alone."""
+"""The facts about a value in a TorchScript graph, found without running it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Final
 
 @dataclass(frozen=True, eq=False)
 class JitValue:
-    """What is known of one value before anything runs.
+    """The facts about one value.
 
     Attributes:
-        known: whether ``payload`` is what the value will be.
+        known: whether ``payload`` is the value at run time.
         payload: a number, boolean, string, tensor, module or None.
-        fixed: whether it comes from the file alone, be it known or not.
+        fixed: whether it depends on the file alone, known or not.
         switchable: whether it depends on a module's ``training`` attribute, which ``train()`` and
             ``eval()`` set.
-        origin: where it comes from, for messages.
+        origin: a phrase for messages that says where it comes from.
     """
 
     known: bool = False
@@ -48,15 +48,15 @@ _FOLDS: Mapping[str, Callable[..., object]] = {
 
 
 def fold(kind: str, inputs: Sequence[JitValue], *, closed: bool) -> JitValue:
-    """What an operator makes of values that are known.
+    """Derive the facts about an operator's first output from those about its inputs.
 
     Args:
         kind: its name with its namespace.
         inputs: a value for each of its inputs.
-        closed: whether its result depends on nothing but them.
+        closed: whether its result depends on its inputs only.
 
     Returns:
-        The value of its first output; operators that are not followed give one that is not known.
+        The value of its first output. It is not known for operators without a rule.
     """
     unknown = JitValue(
         fixed=closed and all(value.fixed for value in inputs),
@@ -79,7 +79,7 @@ def fold(kind: str, inputs: Sequence[JitValue], *, closed: bool) -> JitValue:
 def join(
     condition: JitValue, then: Sequence[JitValue], otherwise: Sequence[JitValue]
 ) -> list[JitValue]:
-    """The outputs of a branch: those of the side that is taken, or what both sides agree on."""
+    """The outputs of an If: those of the branch that is taken, or those on which both agree."""
     if condition.known:
         taken = then if condition.payload else otherwise
         return [

@@ -1,1 +1,1 @@
-"""A model's graph, read once for all: how it is led through is no business of who reads it."""
+"""The traversal of an ONNX graph, which the readers of the audit and of both proofs share."""

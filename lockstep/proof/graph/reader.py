@@ -1,4 +1,4 @@
-"""What whoever reads a model must say, so that a traversal can lead it through."""
+"""The interface of a reader: what a traversal asks about the nodes of a model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lockstep.proof.graph.site import Known, Site
 
 
 class Endless(StrEnum):
-    """Why a traversal goes no further."""
+    """The reason why a traversal stops at a node."""
 
     RECURSIVE = "the functions of the model call each other without end"
     DEEP = "the subgraphs and functions of the model nest too deeply"
@@ -21,81 +21,82 @@ class Endless(StrEnum):
 
 
 class Reader(ABC, Generic[Known]):
-    """Gives operators a meaning: what is known of their outputs, from what is of their inputs.
+    """Derives the facts about an operator's outputs from the facts about its inputs.
 
-    This is abstract interpretation (Cousot and Cousot, 1977). What a reader says of the variable of
-    a repeated body must hold at every pass, so that one reading of the body is enough.
+    This is abstract interpretation (Cousot and Cousot, 1977). The fact about a variable of a
+    repeated body must hold at every pass, so one reading of the body is enough.
 
     Attributes:
-        absent: what is known of an input that is not given.
+        absent: the fact about an input that is not given.
     """
 
     absent: Known
 
     @abstractmethod
     def unnamed(self, name: str) -> Known:
-        """Of a name that nothing computes."""
+        """The fact about a name that no node computes."""
 
     @abstractmethod
     def weight(
         self, tensor: TensorProto | SparseTensorProto, replaceable: ValueInfoProto | None
     ) -> Known:
-        """Of a tensor that lies in the file.
+        """The fact about a tensor of the file.
 
         Args:
             tensor: an initializer.
-            replaceable: the input of the same name, where a caller may give another tensor.
+            replaceable: the graph input of the same name, if there is one: then a caller may give
+                another tensor.
         """
 
     @abstractmethod
     def given(self, inputs: Sequence[ValueInfoProto]) -> Mapping[str, Known]:
-        """Of the inputs of the model that a caller must give."""
+        """The facts about the inputs that a caller must give, by name."""
 
     @abstractmethod
     def carried(self, site: Site[Known]) -> Known:
-        """Of each input of a subgraph of a node: a variable of a loop or scan, at every pass."""
+        """The fact about each input of a subgraph: a variable of a loop or scan, at every pass."""
 
     @abstractmethod
     def meet(self, site: Site[Known]) -> None:
-        """Look at a node before anything inside it is read."""
+        """Look at a node, before its subgraphs or function body are read."""
 
     @abstractmethod
     def compute(self, site: Site[Known]) -> Sequence[Known]:
-        """Of the outputs of an operator that holds no graph and is no function of the file."""
+        """The facts about the outputs of an operator without subgraphs or a function body."""
 
     @abstractmethod
     def choose(
         self, site: Site[Known], then: Sequence[Known], otherwise: Sequence[Known]
     ) -> Sequence[Known]:
-        """Of the outputs of an If, where those of its branches are known."""
+        """The facts about the outputs of an If, from those of its branches."""
 
     @abstractmethod
     def repeat(self, site: Site[Known]) -> Sequence[Known]:
-        """Of the outputs of a Loop, a Scan, or any other operator that holds graphs."""
+        """The facts about the outputs of a Loop, a Scan, or another operator with subgraphs."""
 
     @abstractmethod
     def endless(self, site: Site[Known], reason: Endless) -> Sequence[Known]:
-        """Of the outputs of a node into which the traversal does not go; it may raise."""
+        """The facts about the outputs of a node that the traversal does not enter; may raise."""
 
     def call(self, site: Site[Known], outputs: Sequence[Known]) -> Sequence[Known]:
-        """Of the outputs of a call, where those of the function's body are known."""
+        """The facts about the outputs of a call, from those of the function's body."""
         del site
         return outputs
 
     def binding(self, value: Known) -> Hashable:
-        """A key: a function whose inputs have equal keys has outputs of which the same is known."""
+        """A key of a fact: if the inputs of two calls have equal keys, the body is read once."""
         return value
 
     def recall(
         self, outputs: Sequence[Known], inputs: Sequence[Known], before: str, now: str
     ) -> Sequence[Known]:
-        """Of the outputs of a function's body that was read already, bound in the same way.
+        """The facts about the outputs of a function's body that was read before with equal keys.
 
         Args:
-            outputs: what was known of them then.
-            inputs: what is known of the body's inputs, then and now.
-            before: path of the body that was read.
-            now: path of the body that need not be.
+            outputs: the facts from that reading.
+            inputs: the facts about the body's inputs in this call.
+            before: path of the body in that reading.
+            now: path of the body in this call.
         """
         del inputs, before, now
         return outputs

@@ -1,4 +1,4 @@
-"""A node of a model where it stands."""
+"""A node of a model, with its place and its inputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Known = TypeVar("Known")
 
 @dataclass(frozen=True, eq=False)
 class Site(Generic[Known]):
-    """One node where it stands, with what is known of everything that enters it.
+    """One node, with its place in the model and the facts about its inputs.
 
     Attributes:
         node: the node.
@@ -21,10 +21,10 @@ class Site(Generic[Known]):
         version: version of that domain's operator set, as the graph or function imports it.
         place: its place among the nodes of its graph or function, from 0.
         path: its path, subgraphs and functions included, e.g. ``main/If_3.then_branch/Softmax_0``.
-        attributes: its attributes by name, those that a function's call binds included.
-        inputs: what is known of each of its inputs.
-        absent: what is known of an input that is not given.
-        is_call: whether the file gives its operator a body, as a function.
+        attributes: its attributes by name, including those that a function's call binds.
+        inputs: the fact about each of its inputs.
+        absent: the fact about an input that is not given.
+        is_call: whether its operator is a function of the file, with a body.
     """
 
     node: NodeProto
@@ -43,13 +43,13 @@ class Site(Generic[Known]):
         return f"{self.domain}.{self.node.op_type}" if self.domain else self.node.op_type
 
     def input(self, index: int) -> Known:
-        """What is known of the input of that index; of an absent one past the last."""
+        """The fact about the input at an index; ``absent`` past the last one."""
         return self.inputs[index] if index < len(self.inputs) else self.absent
 
     def subgraphs(self) -> Iterator[tuple[str, GraphProto]]:
-        """The graphs that its attributes hold, each with its attribute's name."""
+        """The graphs in its attributes, each with its attribute's name."""
         for name, attribute in self.attributes.items():
-            # Not by its type: files of IR version 1 do not state it.
+            # The attribute's type is not asked: files of IR version 1 do not state it.
             if attribute.HasField("g"):
                 yield name, attribute.g
             for graph in attribute.graphs:

@@ -1,13 +1,16 @@
 """The traversal of an ONNX model, in the order in which it would run.
 
-It knows the names that are in scope, where a subgraph sees those of the graphs around it; the
-functions of the file, with the attributes and the operator sets that their bodies are bound to; the
-branches of an If and the bodies of Loop and Scan; and which initializers a caller may replace.
-Whoever reads a model is led through every node that it can run, and gives each its meaning.
+The traversal handles what all readers need:
 
-Nodes whose outputs nobody uses and branches that are never taken are met like any other. A function
-that is never called cannot run and is not met; one that is called many times is read once for each
-way in which it is bound.
+- the names in scope; a subgraph sees those of the graphs around it;
+- the functions of the file, with the attributes and operator sets that a call binds;
+- the branches of an If, and the bodies of Loop and Scan;
+- the initializers that a caller may replace.
+
+It visits every node that can run, and the reader derives the facts about the node's outputs. Nodes
+with unused outputs and branches that are never taken are visited too. A function that is never
+called is not visited. A function that is called many times is read once for each different binding
+of its inputs and attributes.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProt
 from lockstep.proof.graph.reader import Endless, Reader
 from lockstep.proof.graph.site import Known, Site
 
-# A small file can spell endless work: functions that call functions, several times each.
+# A small file can stand for unbounded work: functions that call functions several times each.
 NODES_LIMIT = 1_000_000
 BODIES_LIMIT = 10_000
 NESTING_LIMIT = 64
@@ -34,12 +37,12 @@ _FunctionName = tuple[str, str, str]  # domain, name, overload
 
 @dataclass(frozen=True)
 class Output(Generic[Known]):
-    """What is known of one output of a model.
+    """One output of a model.
 
     Attributes:
         name: its name.
-        value: what is known of it.
-        made_by: the node that computes it, None where it is an input or initializer.
+        value: the fact about it.
+        made_by: the node that computes it; None if it is an input or initializer.
     """
 
     name: str
@@ -49,11 +52,11 @@ class Output(Generic[Known]):
 
 @dataclass(frozen=True)
 class _Body(Generic[Known]):
-    """The body of a function, as it was read.
+    """The body of a function after it was read.
 
     Attributes:
         path: of the body.
-        outputs: what is known of them.
+        outputs: the facts about them.
     """
 
     path: str
@@ -62,13 +65,13 @@ class _Body(Generic[Known]):
 
 @dataclass(frozen=True)
 class _Scope(Generic[Known]):
-    """Where a node stands.
+    """The scope of a node.
 
     Attributes:
         path: path of the graph or function.
         versions: version of each domain's operator set.
-        values: what is known of each tensor; a subgraph sees those of the graphs around it.
-        attributes: what the call of a function binds to the attributes that its body refers to.
+        values: the fact about each tensor; a subgraph sees those of the graphs around it.
+        attributes: the values that a call binds to the attribute names in the function's body.
         calls: the functions whose bodies are around the node.
         depth: how many subgraphs and function bodies are around the node.
     """
@@ -94,7 +97,7 @@ class Traversal(Generic[Known]):
     """One reading of a model.
 
     Attributes:
-        operators: the nodes met so far; a function's are counted once for each way it is bound.
+        operators: the number of nodes read so far; a function's count once for each binding.
     """
 
     def __init__(self, model: ModelProto, reader: Reader[Known]) -> None:
@@ -108,7 +111,7 @@ class Traversal(Generic[Known]):
         self._bodies: dict[Hashable, _Body[Known]] = {}
 
     def outputs(self) -> list[Output[Known]]:
-        """Lead the reader through the model; returns what it knows of each output."""
+        """Read the model; returns the fact about each of its outputs."""
         graph = self._model.graph
         scope = _Scope[Known]("main", operator_sets(self._model), ChainMap({}))
         self._read_weights(graph, scope)
@@ -126,7 +129,7 @@ class Traversal(Generic[Known]):
         return scope.values[name] if name in scope.values else self._reader.unnamed(name)
 
     def _read_weights(self, graph: GraphProto, scope: _Scope[Known]) -> None:
-        # Below version 4 every initializer had to be listed as an input, to no effect.
+        # Below IR version 4 every initializer had to be listed as an input, so that says nothing.
         listed = graph.input if self._model.ir_version >= 4 else ()
         replaceable = {each.name: each for each in listed}
         for sparse in graph.sparse_initializer:
@@ -138,7 +141,7 @@ class Traversal(Generic[Known]):
     def _read_nodes(
         self, nodes: Iterable[NodeProto], scope: _Scope[Known]
     ) -> dict[str, Site[Known]]:
-        """Read nodes in their order; returns the one that makes each value."""
+        """Read nodes in order; returns the node that computes each value."""
         made_by = {}
         for place, node in enumerate(nodes):
             self.operators += 1
@@ -165,7 +168,7 @@ class Traversal(Generic[Known]):
         )
 
     def _read_node(self, site: Site[Known], scope: _Scope[Known]) -> Sequence[Known]:
-        """Read a node and what is inside it; returns what is known of its outputs."""
+        """Read a node and its subgraphs or body; returns the facts about its outputs."""
         if self.operators > NODES_LIMIT or len(self._bodies) > BODIES_LIMIT:
             return self._reader.endless(site, Endless.LONG)
         self._reader.meet(site)
@@ -204,7 +207,7 @@ class Traversal(Generic[Known]):
         function = self._functions[name]
         attributes = {default.name: default for default in function.attribute_proto}
         attributes |= site.attributes
-        # An optional input that is not given is absent inside the body too.
+        # An optional input that is not given is absent in the body too.
         values = {formal: site.input(k) for k, formal in enumerate(function.input) if formal}
         path = f"{site.path}.{function.name}"
         key = (
@@ -236,5 +239,5 @@ def _domain(name: str) -> str:
 
 
 def operator_sets(holder: ModelProto | FunctionProto) -> dict[str, int]:
-    """Version of each domain's operator set, the default domain as the empty string."""
+    """Version of each domain's operator set; the default domain is the empty string."""
     return {_domain(opset.domain): opset.version for opset in holder.opset_import}
