@@ -1,16 +1,17 @@
 """Exactness, decided by reading an ONNX graph.
 
-A number that is computed by single operations of IEEE 754 is the same on every processor. A sum of
-many numbers is not, because nobody fixes the order in which it is taken; unless no partial sum in
-any order rounds, and that can be read off the file: where all terms lie on one grid ``2^g`` and
-their sizes together stay below ``2^(53 + g)``, every partial sum is a float64. The reader notes
-for each tensor its bounds, its grid, and what may differ between processors (NaN, the sign of a
-zero, a product that fused arithmetic would not round), and breaks at the first node that has no
-rule.
+A single operation of IEEE 754 gives the same number on every processor. A sum of many numbers does
+not, because the order of the additions is not fixed. It does if no partial sum rounds in any order,
+and that can be read off the file: if all terms are multiples of ``2^g`` (lie on one grid) and their
+sizes together are below ``2^(53 + g)``, every partial sum is a float64.
 
-The method is abstract interpretation by intervals (Cousot and Cousot, 1977). It is sound for every
-row of any bits, and trusts nothing but the file. That rows do not meet is the business of
-`lockstep.proof.rows`, on which the verdict rests too.
+For each tensor the reader notes its bounds, its grid, and what may differ between processors: NaN,
+the sign of a zero, a product that fused arithmetic would not round. It breaks at the first node
+that has no rule.
+
+The method is abstract interpretation by intervals (Cousot and Cousot, 1977). It is sound for rows
+of any bits, and uses the file only. The verdict also needs row independence, which
+`lockstep.proof.rows` proves.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ __all__ = ["Exactness", "exactness"]
 
 
 class Sum(BaseModel):
-    """A node all of whose sums are exact.
+    """A node whose sums are all exact.
 
     Attributes:
         node: its path.
-        operator: what it is.
-        units: how many sums it takes for one row.
-        unit: the one with the least room, counted from 0.
+        operator: of the node.
+        units: the number of sums for one row.
+        unit: index of the sum with the least room, from 0.
         spare_bits: the bits of the significand that its largest partial sum leaves empty.
     """
 
@@ -52,12 +53,13 @@ class Exactness(BaseModel):
     """Whether a graph gives the same bits on every processor of IEEE 754, by construction.
 
     Attributes:
-        verdict: ``exact``, or ``broken``: the argument does not hold; the bits may still agree.
-        sums: those that were shown to be exact, in the graph's order.
-        rounds_once: the operators that round, each operation for itself, sorted.
-        node: at which the argument breaks.
+        verdict: ``exact``, or ``broken``: the argument does not hold, though the bits
+            may still agree.
+        sums: the nodes whose sums are shown to be exact, in the graph's order.
+        rounds_once: the operators that round each result once, sorted.
+        node: the node at which the argument breaks.
         operator: of that node.
-        unit: of that node, where it is one.
+        unit: of that node, if it is a single unit.
         reason: one sentence.
     """
 
@@ -73,7 +75,7 @@ class Exactness(BaseModel):
 
     @property
     def tightest(self) -> Sum | None:
-        """The sum with the least room, None where there is no sum."""
+        """The node with the least room, or None if there is no sum."""
         return min(self.sums, key=lambda each: each.spare_bits, default=None)
 
     def __str__(self) -> str:

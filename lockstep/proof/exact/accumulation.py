@@ -1,4 +1,4 @@
-"""Sums of products: exact where every partial sum of every unit has room in the significand."""
+"""Sums of products: exact if every partial sum of every unit has room in the significand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def matrix_product(operation: Operation) -> Interval:
 
 
 def gemm(operation: Operation) -> Interval:
-    """``Gemm`` of a batch and a constant, in either order, with no factors of its own."""
+    """``Gemm`` of a batch and a constant, in either order, with alpha = beta = 1."""
     if operation.attribute("alpha", 1.0) != 1.0 or operation.attribute("beta", 1.0) != 1.0:
         raise Broken("its alpha or beta is not 1")
     left, right = operation.value(0), operation.value(1)
@@ -119,7 +119,7 @@ def _summed(
         high,
         grid=int(grids.min()),
         reach=size,
-        # The first term of a sum decides the sign of a zero, and whether there is one before it.
+        # A zero's sign depends on the first term, and on whether the kernel starts from +0.
         zero=bool(((low <= 0) & (high >= 0)).any()),
         accumulated=True,
     )

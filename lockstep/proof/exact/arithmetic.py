@@ -1,4 +1,4 @@
-"""Elementwise operators: those that IEEE 754 rounds correctly, and those that do not round."""
+"""Elementwise arithmetic: operators that IEEE 754 rounds correctly, and those that do not round."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from lockstep.proof.exact.operation import Operation
 
 _LEAST_NORMAL = 2.0**-126
 _LARGEST_WHOLE = 2.0**62
-# Float32's least normal number: products on a coarser grid are never subnormal.
+# Exponent of float32's least normal number: products on this grid or a coarser one are never
+# subnormal.
 _FINEST_PRODUCT = -126
 
 
 def add(operation: Operation) -> Interval:
-    """``Add``: exact on a common grid with room, else rounded once."""
+    """``Add``: exact if the operands have a common grid with room, else rounded once."""
     return _sum(*operation.operands(2))
 
 
@@ -65,7 +66,7 @@ def _sum(left: Interval, right: Interval) -> Interval:
     both = left.may_be_zero() & right.may_be_zero()
     return _made(
         (low, high),
-        # Rounding keeps a multiple of the grid one: beyond its room the floats are coarser still.
+        # A rounded sum is still a multiple of the grid: beyond its room the floats are coarser.
         grid=grid,
         reach=size if exact else None,
         nan=undefined,
@@ -85,7 +86,7 @@ def _in_range(value: Interval, size: Array) -> bool:
 
 
 def multiply(operation: Operation) -> Interval:
-    """``Mul``: exact where the digits of both factors have room, else rounded once."""
+    """``Mul``: exact if there is room for the digits of both factors, else rounded once."""
     left, right = operation.operands(2)
     same_type(left, right)
     scaled = _is_power_of_two(left) or _is_power_of_two(right)
@@ -136,7 +137,7 @@ def divide(operation: Operation) -> Interval:
 
 
 def modulo(operation: Operation) -> Interval:
-    """``Mod`` with ``fmod``: exact; of numbers that are not negative, by a positive constant."""
+    """``Mod`` with ``fmod``: exact for numbers ≥ 0 and a positive constant."""
     left, right = operation.operands(2)
     same_type(left, right)
     fine = operation.attribute("fmod", 0) == 1 and left.finite and bool((left.low >= 0).all())
@@ -154,7 +155,7 @@ def modulo(operation: Operation) -> Interval:
 
 
 def root(operation: Operation) -> Interval:
-    """``Sqrt``: rounded once; of numbers from 0."""
+    """``Sqrt``: rounded once, for numbers ≥ 0."""
     (value,) = operation.operands(1)
     if value.nan or not bool((value.low >= 0).all()):
         raise Broken("it takes the root of a number that may be negative")
@@ -162,7 +163,7 @@ def root(operation: Operation) -> Interval:
 
 
 def rounded(operation: Operation) -> Interval:
-    """``Round``, ``Floor``, ``Ceil``: whole numbers, exactly."""
+    """``Round``, ``Floor``, ``Ceil``: exact, and the results are whole numbers."""
     (value,) = operation.operands(1)
     function = {"Round": np.rint, "Floor": np.floor, "Ceil": np.ceil}[operation.operator]
     low, high = function(value.low), function(value.high)
@@ -170,7 +171,7 @@ def rounded(operation: Operation) -> Interval:
 
 
 def absolute(operation: Operation) -> Interval:
-    """``Abs``: never rounds, and its zero has one sign."""
+    """``Abs``: never rounds, and its zero is always +0."""
     (value,) = operation.operands(1)
     inside = (value.low <= 0) & (value.high >= 0)
     ends = np.abs(value.low), np.abs(value.high)
@@ -186,7 +187,7 @@ def absolute(operation: Operation) -> Interval:
 
 
 def cast(operation: Operation) -> Interval:
-    """``Cast``: to a wider type or to whole numbers exactly, to a narrower one rounded once."""
+    """``Cast``: exact to a wider type or to whole numbers, rounded once to a narrower type."""
     (value,) = operation.operands(1)
     target = operation.cast_type()
     if value.dtype == target:
@@ -220,10 +221,10 @@ def _refuse_subnormal(value: Interval) -> None:
 
 
 def same_type(*values: Interval) -> None:
-    """Refuse operands of unlike types.
+    """Refuse operands of different types.
 
     Raises:
-        Broken: where two differ.
+        Broken: where two types differ.
     """
     if len({value.dtype for value in values}) > 1:
         raise Broken("its operands are of unlike types")
@@ -237,13 +238,13 @@ def _made(bounds: tuple[Array, ...], **known: object) -> Interval:
 def _corners(
     function: Callable[[Array, Array], Array], left: Interval, right: Interval
 ) -> tuple[Array, Array]:
-    """Bounds of a function that rises or falls in each operand, rounded as its results are."""
+    """Bounds of a function that is monotonic in each operand, rounded as its results are."""
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         ends = [function(a, b) for a in (left.low, left.high) for b in (right.low, right.high)]
     low, high = ends[0], ends[0]
     for end in ends[1:]:
         low, high = np.fmin(low, end), np.fmax(high, end)
-    # A corner without a number is 0 times infinity, or a quotient of infinities: say nothing.
+    # A corner is NaN for 0 times infinity, or a quotient of infinities: then there is no bound.
     odd = np.any([np.isnan(end) for end in ends], axis=0) if left.floating else np.zeros(1, bool)
     if odd.any():
         low, high = np.where(odd, -np.inf, low), np.where(odd, np.inf, high)

@@ -1,4 +1,4 @@
-"""What is known of a tensor: its bounds, its grid, and what might differ between processors."""
+"""The facts about a tensor: its bounds, its grid, and what may differ between processors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PRECISION: Final = {np.dtype(np.float64): 53, np.dtype(np.float32): 24}
 """Bits of the significand, by type."""
 
 FINEST: Final = {53: -1074, 24: -149}
-"""Exponent of the smallest number, by the bits of the significand."""
+"""Exponent of the smallest positive number, by the bits of the significand."""
 
 _HIGHEST: Final = {53: 1023, 24: 127}
 
@@ -23,11 +23,11 @@ _COARSEST = 512
 
 
 class Broken(Exception):
-    """The argument breaks here.
+    """The argument for exactness breaks at a node.
 
     Attributes:
         reason: one clause.
-        unit: at which unit of the tensor, where it is one.
+        unit: index of the unit of the tensor, if it is a single unit.
     """
 
     def __init__(self, reason: str, unit: int | None = None) -> None:
@@ -37,19 +37,20 @@ class Broken(Exception):
 
 @dataclass(frozen=True)
 class Interval:
-    """What is known of a tensor, for a batch of one row.
+    """The facts about a tensor, for a batch of one row.
 
     Attributes:
         low: lowest value of each element, in the tensor's own type and shape.
         high: highest value of each element.
-        grid: every element is a multiple of ``2^grid``; None where that is not known.
-        reach: largest size of any partial sum that makes an element, in any order.
+        grid: every element is a multiple of ``2^grid``; None if no such exponent is known.
+        reach: largest size of any partial sum of an element, in any order; None if the
+            bounds are enough.
         nan: whether an element may be NaN.
-        zero: whether the sign of a zero may depend on who computes it.
-        product: whether it is a product that was rounded, which fused arithmetic would not round.
-        accumulated: whether it is a sum into whose terms an optimiser may move a factor.
-        constant: whether the file itself holds its elements.
-        tests: what a boolean says of which tensor: ``("nan", name)`` or ``("zero", name)``.
+        zero: whether the sign of a zero may depend on the processor or library.
+        product: whether it is a rounded product, which fused arithmetic would not round.
+        accumulated: whether it is a sum, into whose terms an optimiser may move a factor.
+        constant: whether its elements are in the file.
+        tests: for a boolean, the test and the tensor: ``("nan", name)`` or ``("zero", name)``.
     """
 
     low: Array
@@ -69,7 +70,7 @@ class Interval:
 
     @classmethod
     def of(cls, array: Array) -> Self:
-        """A constant of the file."""
+        """The facts about a constant of the file."""
         floating = array.dtype.kind == "f"
         return cls(
             array,
@@ -81,7 +82,7 @@ class Interval:
 
     @classmethod
     def anything(cls, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Self:
-        """A tensor that the caller gives: any bits at all."""
+        """The facts about an input: it may hold any bits."""
         if dtype.kind != "f":
             raise Broken(f"its type is {dtype}, and only floats may be given")
         low = np.full(shape, -np.inf, dtype)
@@ -104,7 +105,7 @@ class Interval:
 
     @property
     def size(self) -> Array:
-        """Largest size of each element, or of the partial sums that make it, as float64."""
+        """Largest absolute value of each element or of its partial sums, as float64."""
         if self.reach is not None:
             return self.reach
         return np.maximum(np.abs(self.low.astype(np.float64)), np.abs(self.high.astype(np.float64)))
@@ -119,7 +120,7 @@ class Interval:
         return (self.low <= 0) & (self.high >= 0)
 
     def settled(self, **changes: Any) -> Self:
-        """The value as what an operator other than a sum or a product makes of it."""
+        """A copy with changes, without the facts that only sums, products and constants have."""
         return replace(
             self,
             **{
@@ -134,15 +135,17 @@ class Interval:
 
 
 def grid_of(array: Array, axis: int | None = None) -> Any:
-    """The coarsest grid on which numbers lie: the largest ``g`` with each a multiple of ``2^g``.
+    """The coarsest grid of numbers: the largest ``g`` so that each is a multiple of ``2^g``.
+
+    Zeros lie on every grid.
 
     Args:
         array: floats or whole numbers.
-        axis: along which it is taken; None for the whole array, as one whole number.
+        axis: the axis that is reduced; None for the whole array.
 
     Returns:
-        None where a number is not finite; whole numbers where there is an axis. Zeros lie on every
-        grid.
+        An int for the whole array, or an array of ints for an axis. None if a number is not finite
+        or is not a float64.
     """
     floats = array.astype(np.float64)
     if not np.isfinite(floats).all() or not (floats == array).all():
@@ -157,19 +160,19 @@ def grid_of(array: Array, axis: int | None = None) -> Any:
 
 
 def common_grid(*grids: int | None) -> int | None:
-    """The grid on which the numbers of several grids lie; None where one of them is unknown."""
+    """The finest of several grids, on which the numbers of all lie; None if one is unknown."""
     known = [grid for grid in grids if grid is not None]
     return max(min(known), FINEST[53]) if len(known) == len(grids) else None
 
 
 def room(size: Array, grid: Any, precision: int) -> Array:
-    """Bits to spare above numbers of a size on a grid; infinite above 0.
+    """The spare bits of the significand for numbers of a size on a grid; infinite for 0.
 
-    A sum of sizes that is computed in float64 reaches ``2^53`` steps exactly where the true one
-    does: below it no addition rounds, and rounding never carries a sum back below it.
+    A sum of sizes that is computed in float64 reaches ``2^53`` steps exactly if the true sum does:
+    below that no addition rounds, and rounding never brings a sum back below it.
 
     Args:
-        size: of each number or of its partial sums.
+        size: largest absolute value of each number or of its partial sums.
         grid: of the numbers.
         precision: bits of the significand.
     """
@@ -178,12 +181,12 @@ def room(size: Array, grid: Any, precision: int) -> Array:
 
 
 def fits(size: Array, grid: int, precision: int) -> bool:
-    """Whether numbers of a size on a grid are all floats of a precision."""
+    """Whether all numbers up to a size on a grid are floats of a precision."""
     return bool((size < limit(grid, precision)).all())
 
 
 def limit(grid: Any, precision: int) -> Any:
-    """Below which size every number on a grid is a float of a precision: by its digits, its range.
+    """The size below which every number on a grid is a float of a precision, by digits and range.
 
     Args:
         grid: exponents.

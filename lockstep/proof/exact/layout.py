@@ -1,4 +1,4 @@
-"""Operators that move numbers without looking at them, for a batch of one row."""
+"""Operators that move numbers regardless of their values, for a batch of one row."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Move = Callable[[Array], Array]
 
 
 def moved(value: Interval, move: Move) -> Interval:
-    """What is known of a value, as its numbers are moved."""
+    """The facts about a value after its numbers are moved."""
     return Interval(
         move(value.low),
         move(value.high),
@@ -68,13 +68,13 @@ def unsqueeze(operation: Operation) -> Interval:
 
 
 def squeeze(operation: Operation) -> Interval:
-    """``Squeeze`` of named axes: the batch itself may have one row."""
+    """``Squeeze`` of named axes. Without names it would remove the batch axis too."""
     axes = _numbers(operation, 1, "axes")
     return moved(_first(operation), lambda array: np.squeeze(array, axes))
 
 
 def flatten(operation: Operation) -> Interval:
-    """``Flatten`` behind the batch."""
+    """``Flatten`` of the axes after the batch."""
     if operation.attribute("axis", 1) != 1:
         raise Broken("only what lies behind the batch may be flattened")
     return moved(_first(operation), lambda array: array.reshape(len(array), -1))
@@ -112,7 +112,7 @@ def concatenate(operation: Operation) -> Interval:
 
 
 def split(operation: Operation) -> list[Interval]:
-    """``Split`` into named sizes, or into equal ones."""
+    """``Split`` into given sizes, or into equal ones."""
     value = _first(operation)
     axis = int(operation.attribute("axis", 0))
     length = value.low.shape[axis]
@@ -153,7 +153,7 @@ def cut(operation: Operation) -> Interval:
 
 
 def shape(operation: Operation) -> Interval:
-    """``Shape`` for a batch of one row; that no number depends on it, row independence says."""
+    """``Shape`` for a batch of one row. Row independence ensures that no number depends on it."""
     value = operation.values[0]
     if value is None or operation.attributes:
         raise Broken("only a whole shape is known")

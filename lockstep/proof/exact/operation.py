@@ -1,4 +1,4 @@
-"""Where a rule stands: a node, what is known of what enters it, and its attributes."""
+"""The argument of a rule: a node, the facts about its inputs, and its attributes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from lockstep.proof.exact.interval import Array, Broken, Interval
 
 @dataclass(frozen=True)
 class Accumulation:
-    """A node whose sums were shown to be exact.
+    """A node whose sums are shown to be exact.
 
     Attributes:
         node: its path.
-        operator: what it is.
-        units: how many sums there are.
-        unit: the one with the least room.
-        spare: its bits to spare.
+        operator: of the node.
+        units: the number of sums.
+        unit: index of the sum with the least room, from 0.
+        spare: that sum's spare bits.
     """
 
     node: str
@@ -33,15 +33,16 @@ class Accumulation:
 
 @dataclass(frozen=True)
 class Operation:
-    """A node and what enters it.
+    """A node and the facts about its inputs.
 
     Attributes:
         path: the node's name, or its place.
         operator: the node's operator.
-        names: of its inputs; empty where one is left out.
-        values: what is known of them; None where one is left out.
-        attributes: by name.
-        accumulations: to which a rule adds what it has shown.
+        names: of its inputs; an empty string for one that is left out.
+        values: the facts about them; None for one that is left out.
+        attributes: their values by name.
+        outputs: the number of its outputs.
+        accumulations: a rule appends the sums that it has shown to be exact.
     """
 
     path: str
@@ -53,14 +54,14 @@ class Operation:
     accumulations: list[Accumulation]
 
     def attribute(self, name: str, default: Any) -> Any:
-        """An attribute's value, or what holds where it is not there."""
+        """An attribute's value, or its default."""
         return self.attributes.get(name, default)
 
     def operands(self, count: int) -> list[Interval]:
-        """Exactly so many inputs.
+        """The inputs, of which there must be exactly ``count``.
 
         Raises:
-            Broken: where there are others.
+            Broken: where there is another number of them.
         """
         there = [value for value in self.values if value is not None]
         if len(there) != count or len(self.values) != count:
@@ -68,14 +69,14 @@ class Operation:
         return there
 
     def value(self, place: int) -> Interval | None:
-        """An input, or None where it is left out."""
+        """An input, or None if it is left out."""
         return self.values[place] if place < len(self.values) else None
 
     def constant(self, place: int) -> Array | None:
-        """An input that the file itself must hold; None where it is left out.
+        """An input with known elements; None if it is left out.
 
         Raises:
-            Broken: where it is computed.
+            Broken: where its elements are not known.
         """
         value = self.value(place)
         if value is None:

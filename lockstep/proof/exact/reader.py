@@ -1,4 +1,4 @@
-"""The reader of exactness: what each node makes of what is known, or where the argument breaks."""
+"""The reader of exactness: it applies the rule of each node, or raises if the argument breaks."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from lockstep.proof.graph.site import Site
 from lockstep.proof.graph.traversal import Traversal, operator_sets
 
 LEAST_OPSET: Final = 13
-"""From it on Clip, Squeeze and ReduceSum take their numbers as inputs."""
+"""Since this version Clip, Squeeze and ReduceSum take their numbers as inputs."""
 
 _UNKNOWN_OPERATOR: Final = "it is not among the operators that are exact or correctly rounded"
 
 
 @dataclass(frozen=True)
 class Missing:
-    """A value that nothing computes.
+    """A value that no node computes.
 
     Attributes:
-        name: by which it is asked for.
+        name: of the value.
     """
 
     name: str
@@ -42,12 +42,12 @@ _Site = Site[_ExactFact]
 class ExactReader(Reader[_ExactFact]):
     """Notes bounds and grids, and raises :class:`BrokenAt` where the argument breaks.
 
-    What holds a body (a function of the file, an If, a Loop) breaks it: a network in exact
-    precision has none.
+    A node with a body (a function of the file, an If, a Loop) breaks the argument: networks in
+    exact precision have none.
 
     Attributes:
-        accumulations: the sums that were shown to be exact.
-        operators: every operator that was met.
+        accumulations: the nodes whose sums are shown to be exact, so far.
+        operators: every operator that was visited.
     """
 
     absent = None
@@ -57,13 +57,13 @@ class ExactReader(Reader[_ExactFact]):
         self.operators: set[str] = set()
 
     def unnamed(self, name: str) -> _ExactFact:
-        """Of a name that nothing computes."""
+        """A name that no node computes is missing."""
         return Missing(name)
 
     def weight(
         self, tensor: TensorProto | SparseTensorProto, replaceable: ValueInfoProto | None
     ) -> _ExactFact:
-        """Of a tensor that lies in the file; one that a caller may replace is like any input."""
+        """The facts about a tensor in the file; one that a caller may replace is like an input."""
         if isinstance(tensor, SparseTensorProto):
             raise BrokenAt("graph", "", Broken("it holds sparse weights"))
         if replaceable is not None:
@@ -72,21 +72,21 @@ class ExactReader(Reader[_ExactFact]):
             return _constant(tensor)
 
     def given(self, inputs: Sequence[ValueInfoProto]) -> Mapping[str, _ExactFact]:
-        """Of the inputs of the model: any bits at all."""
+        """The facts about the model's inputs: they may hold any bits."""
         return {each.name: _given(each) for each in inputs}
 
     def carried(self, site: _Site) -> _ExactFact:
-        """Of an input of a subgraph."""
+        """An input of a subgraph is missing: subgraphs are not followed."""
         return Missing(site.path)
 
     def meet(self, site: _Site) -> None:
-        """Break at what is not among the operators that are read."""
+        """Break at an operator without a rule."""
         self.operators.add(site.node.op_type)
         with _breaking_at(path_of(site), site.node.op_type):
             _refuse_unread(site)
 
     def compute(self, site: _Site) -> Sequence[_ExactFact]:
-        """Of the outputs of an operator: its rule."""
+        """Apply the rule of an operator."""
         with _breaking_at(path_of(site), site.node.op_type):
             try:
                 return self._computed(site)
@@ -114,16 +114,16 @@ class ExactReader(Reader[_ExactFact]):
     def choose(
         self, site: _Site, then: Sequence[_ExactFact], otherwise: Sequence[_ExactFact]
     ) -> Sequence[_ExactFact]:
-        """Of the outputs of an If, which was refused when it was met."""
+        """Refuse an If; `meet` has refused it before."""
         del then, otherwise
         return self.repeat(site)
 
     def repeat(self, site: _Site) -> Sequence[_ExactFact]:
-        """Of the outputs of a Loop or Scan, which was refused when it was met."""
+        """Refuse a Loop or Scan; `meet` has refused it before."""
         raise BrokenAt(path_of(site), site.node.op_type, Broken(_UNKNOWN_OPERATOR))
 
     def endless(self, site: _Site, reason: Endless) -> Sequence[_ExactFact]:
-        """Of the outputs of a node that is not read."""
+        """Break at a node that the traversal does not enter."""
         raise BrokenAt(path_of(site), site.node.op_type, Broken(str(reason)))
 
 
@@ -141,7 +141,7 @@ def follow(model: ModelProto, reader: ExactReader) -> None:
 
 
 def path_of(site: _Site) -> str:
-    """A node's name, or its place: there is one graph only, so no path is needed."""
+    """A node's name, or its place. There is one graph only, so no path is needed."""
     return site.node.name or f"{site.node.op_type} at place {site.place}"
 
 
@@ -181,8 +181,8 @@ class BrokenAt(Exception):
 
     Attributes:
         node: its path.
-        operator: what it is.
-        unit: of the node, where it is one.
+        operator: of the node.
+        unit: of the node, if it is a single unit.
         reason: one clause.
     """
 

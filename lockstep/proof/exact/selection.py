@@ -1,4 +1,4 @@
-"""Operators that choose among numbers and compute none: bounds, comparisons, look-ups."""
+"""Operators that select numbers and compute none: bounds, comparisons, look-ups."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def relu(operation: Operation) -> Interval:
 
 
 def clip(operation: Operation) -> Interval:
-    """``Clip``: the bounds are inputs, either of which may be left out."""
+    """``Clip``: the bounds are optional inputs."""
     value, least, most = operation.value(0), operation.value(1), operation.value(2)
     if value is None:
         raise Broken("it has nothing to bound")
@@ -56,7 +56,7 @@ def _extreme(values: list[Interval], which: str) -> Interval:
 
 
 def _inherited(*values: Interval) -> dict[str, Any]:
-    """What a choice among numbers keeps of how they were made: nothing has rounded them since."""
+    """The facts about how numbers were made, which a choice among them keeps: it rounds none."""
     accumulated = any(value.accumulated for value in values)
     reach = reduce(np.maximum, [value.size for value in values]) if accumulated else None
     product = any(value.product for value in values)
@@ -64,7 +64,7 @@ def _inherited(*values: Interval) -> dict[str, Any]:
 
 
 def where(operation: Operation) -> Interval:
-    """``Where``: one of two, by a truth; what NaN or 0 is replaced by is known."""
+    """``Where``: one of two by a boolean. A test for NaN or 0 may take that value out."""
     truth, chosen, other = operation.operands(3)
     same_type(chosen, other)
     if truth.dtype.kind != "b":
@@ -89,7 +89,7 @@ def is_nan(operation: Operation) -> Interval:
 
 
 def compare(operation: Operation) -> Interval:
-    """``Equal``, ``Less``, ``Greater`` and their kin."""
+    """``Equal``, ``Less``, ``LessOrEqual``, ``Greater``, ``GreaterOrEqual``."""
     left, right = operation.operands(2)
     same_type(left, right)
     shape = np.broadcast_shapes(left.low.shape, right.low.shape)
@@ -133,14 +133,14 @@ def reduce_extreme(operation: Operation) -> Interval:
 
 
 def gather(operation: Operation) -> Interval:
-    """``Gather``: known places of any tensor, or computed places of a constant's first axis."""
+    """``Gather``: known places of any tensor, or computed places of a constant on axis 0."""
     data, places = operation.operands(2)
     axis = int(operation.attribute("axis", 0))
     return _looked_up(data, places, axis)
 
 
 def gather_nd(operation: Operation) -> Interval:
-    """``GatherND`` by places of one number each."""
+    """``GatherND`` with index tuples of length 1."""
     data, places = operation.operands(2)
     if operation.attribute("batch_dims", 0) or places.low.shape[-1:] != (1,):
         raise Broken("only places of one number each are known")
@@ -177,7 +177,7 @@ def _looked_up(data: Interval, places: Interval, axis: int) -> Interval:
 
 
 def _ranges(table: Array, places: Interval) -> tuple[Array, Array]:
-    """Lowest and highest entries between the lowest and the highest place of each element."""
+    """The lowest and highest table entries between the bounds of each place."""
     stretches = np.stack([places.low.reshape(-1), places.high.reshape(-1)], axis=1)
     known, element = np.unique(stretches, axis=0, return_inverse=True)
     low = np.stack([table[a : b + 1].min(axis=0) for a, b in known])

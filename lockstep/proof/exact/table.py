@@ -1,4 +1,4 @@
-"""The table of rules: by operator, what becomes of bounds and grids."""
+"""The table of rules: how each operator changes bounds and grids."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ ROUNDED_ONCE: Final[dict[str, ExactRule]] = {
     "Sqrt": arithmetic.root,
     "Cast": arithmetic.cast,
 }
-"""Operators that IEEE 754 rounds correctly, and which so give the same bits everywhere."""
+"""Operators that IEEE 754 rounds correctly, so that they give the same bits everywhere."""
 
 SUMS: Final[dict[str, ExactRule]] = {
     "MatMul": accumulation.matrix_product,
     "Gemm": accumulation.gemm,
     "ReduceSum": accumulation.reduce_sum,
 }
-"""Operators whose order of additions is not fixed: none of them may round."""
+"""Operators whose order of additions is not fixed: no partial sum may round."""
 
 EXACT: Final[dict[str, ExactRule]] = {
     "Neg": arithmetic.negate,
@@ -65,6 +65,6 @@ EXACT: Final[dict[str, ExactRule]] = {
     "Slice": layout.cut,
     "Shape": layout.shape,
 }
-"""Operators that choose, move or round to whole numbers: nothing is lost in them."""
+"""Operators whose results are exact: they select, move or round to whole numbers."""
 
 RULES: Final = {**ROUNDED_ONCE, **SUMS, **EXACT}
