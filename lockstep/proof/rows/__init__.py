@@ -1,12 +1,12 @@
 """Row independence, decided by reading an ONNX graph.
 
 The batch axis is followed from the inputs through every operator. For each tensor the reader notes
-on which axis the rows lie and in what order; for each shape, its numbers as functions of the batch
-size. Where an operator lets a row meet its neighbours, its position or the batch size, rows are
-mixed; where there is no sure rule, nothing is claimed, and the measured test is left to decide.
+on which axis the rows lie, and in what order. For each shape it notes the numbers as functions of
+the batch size. If an operator lets a row depend on its neighbours, its position or the batch size,
+rows are mixed. If there is no sure rule, nothing is claimed, and the measured test decides.
 
-The method is abstract interpretation (Cousot and Cousot, 1977): each rule keeps the law that row
-``b`` of a tensor is one function, the same in every batch and place, of row ``b`` of the inputs.
+The method is abstract interpretation (Cousot and Cousot, 1977). Each rule keeps one invariant: row
+``b`` of a tensor is a function of row ``b`` of the inputs, the same in every batch and position.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class RowVerdict(BaseModel):
 
     Attributes:
         output: name of the output.
-        verdict: ``independent``; ``mixing``, a row meets its neighbours, its position or the batch
-            size; ``undecided``, reading cannot tell.
-        node: path of the node at which that was found, where it is not ``independent``.
+        verdict: ``independent``; ``mixing``: a row depends on its neighbours, its position or the
+            batch size; ``undecided``: reading the graph cannot decide.
+        node: path of the node that is the reason, if the verdict is not ``independent``.
         operator: operator of that node.
         reason: one sentence.
-        rests_on: the operators whose rules the verdict ``independent`` rests on, sorted.
+        rests_on: for ``independent``, the operators whose rules were used, sorted.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,8 +49,8 @@ class RowVerdict(BaseModel):
 def row_independence(model: onnx.ModelProto) -> tuple[RowVerdict, ...]:
     """Decide for each output whether its rows depend on their own rows of the input only.
 
-    Axis 0 of every graph input that has no initializer is the batch, whether its length is named,
-    nameless or fixed.
+    Axis 0 of every graph input without an initializer is the batch. Its length may be named,
+    unnamed or fixed.
 
     Args:
         model: a valid model, functions and subgraphs included.
@@ -81,7 +81,7 @@ def _verdict(output: Output[RowFact | None]) -> RowVerdict:
 
 
 def _defect(value: Tensor | TensorList) -> tuple[Literal["mixing", "undecided"], str] | None:
-    """What keeps an output from being one row for each row of the batch."""
+    """The reason why an output is not one row for each row of the batch, or None."""
     if isinstance(value, TensorList):
         return "undecided", "the output is a list of tensors"
     if value.follows:

@@ -1,4 +1,4 @@
-"""How a function is bound: when what is known of its inputs is the same as at another call."""
+"""The binding of a function: when two calls have inputs with the same facts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lockstep.proof.rows.number import Number, NumberArray, UnknownNumber
 
 
 def key_of(fact: RowFact | None) -> Hashable:
-    """All that is known, as a key; an unknown number equals itself alone."""
+    """All facts about a value as a key; an unknown number is equal to itself only."""
     if fact is None:
         return None
     if isinstance(fact, TensorList):
@@ -38,7 +38,7 @@ def _key_of_tensor(tensor: Tensor) -> Hashable:
 def renewed(
     outputs: Sequence[RowFact | None], inputs: Sequence[RowFact | None]
 ) -> list[RowFact | None]:
-    """The outputs of another call: its unknown numbers are others, unless they came in."""
+    """The outputs for another call: unknown numbers are new, unless they are in its inputs."""
     known: dict[UnknownNumber, UnknownNumber] = {
         number: number for fact in inputs for number in _unknown_numbers(fact)
     }

@@ -1,4 +1,4 @@
-"""One operator, applied: what a rule reads."""
+"""The argument of a rule: one operator with its inputs and attributes."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from lockstep.proof.rows.number import Number, UnknownNumber
 
 @dataclass(frozen=True)
 class Call:
-    """An operator with its attributes and what is known of its inputs.
+    """An operator with its attributes and the facts about its inputs.
 
     Attributes:
         operator: its type.
         version: version of its operator set.
-        attributes: its attributes, those of an enclosing function filled in.
-        inputs: what is known of each input, None where it is not given.
-        outputs: how many outputs are listed.
-        read: indices of the inputs that the rule has looked at.
+        attributes: by name, including those that a function's call binds.
+        inputs: the fact about each input; None if it is not given.
+        outputs: the number of outputs that are listed.
+        read: indices of the inputs that the rule has read so far.
     """
 
     operator: str
@@ -38,10 +38,10 @@ class Call:
         return index < len(self.inputs) and self.inputs[index] is not None
 
     def tensor(self, index: int) -> Tensor:
-        """An input that must be there.
+        """An input that must be a tensor.
 
         Raises:
-            UndecidedError: it is not, or it is no tensor.
+            UndecidedError: where it is absent or not a tensor.
         """
         given = self.inputs[index] if index < len(self.inputs) else None
         if not isinstance(given, Tensor):
@@ -53,7 +53,7 @@ class Call:
         """The first input, which must be a list of tensors.
 
         Raises:
-            UndecidedError: it is none.
+            UndecidedError: where it is not.
         """
         given = self.inputs[0] if self.inputs else None
         if not isinstance(given, TensorList):
@@ -69,7 +69,7 @@ class Call:
         """An input that must not carry rows.
 
         Raises:
-            UndecidedError: it does.
+            UndecidedError: where it does.
         """
         tensor = self.tensor(index)
         if tensor.rows:
@@ -84,7 +84,7 @@ class Call:
         return value.decode() if isinstance(value, bytes) else value
 
     def numbers(self, index: int) -> list[Number]:
-        """The numbers in an input, such as a shape; unknown ones where they are not followed."""
+        """The numbers in an input, such as a shape; those that are not followed are unknown."""
         tensor = self.constant(index)
         if tensor.elements is not None:
             return list(tensor.elements.flat)
@@ -97,7 +97,7 @@ class Call:
         """The numbers in an input that must be known.
 
         Raises:
-            UndecidedError: they are not, or depend on the batch size.
+            UndecidedError: where they are not, or depend on the batch size.
         """
         numbers = self.numbers(index)
         known = [number for number in numbers if isinstance(number, int)]
@@ -106,14 +106,14 @@ class Call:
         return known
 
     def axis(self, rank: int, default: int | None = None) -> int:
-        """The attribute ``axis``, from 0."""
+        """The attribute ``axis``, counted from 0."""
         axis = self.attribute("axis", default)
         if axis is None:
             raise UndecidedError("it names no axis")
         return from_zero(axis, rank)
 
     def axes(self, rank: int, index: int = 1) -> tuple[int, ...] | None:
-        """The axes given as an attribute or an input, from 0; None where there are none."""
+        """The axes given as an attribute or an input, counted from 0; None if none are given."""
         listed = self.integers(index) if self.has(index) else self.attribute("axes")
         return None if listed is None else tuple(from_zero(axis, rank) for axis in listed)
 
@@ -126,7 +126,7 @@ def from_zero(axis: int, rank: int) -> int:
     """An axis counted from 0.
 
     Raises:
-        UndecidedError: there is no such axis.
+        UndecidedError: where there is no such axis.
     """
     if not -rank <= axis < rank:
         raise UndecidedError(f"it names axis {axis} of an input with {rank} axes")

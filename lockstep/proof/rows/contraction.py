@@ -1,4 +1,4 @@
-"""Operators that sum products: the batch axis must not be among what is summed."""
+"""Operators that sum products: they must not sum over the batch axis."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CROSSED: Final = "it multiplies every row with every other row"
 
 
 def matmul(left: Tensor, right: Tensor) -> Tensor:
-    """The matrix product of the last two axes, broadcast over those before them."""
+    """The matrix product over the last two axes, broadcast over the others."""
     if not left.rank or not right.rank:
         raise UndecidedError(FITTING)
     dropped = []
@@ -42,7 +42,7 @@ def matmul(left: Tensor, right: Tensor) -> Tensor:
 
 
 def _from_end(tensor: Tensor) -> int:
-    """The axis of the rows, counted from the end; 0 where there are none."""
+    """The axis of the rows, counted from the end (< 0); 0 if there are no rows."""
     return tensor.rows.axis - tensor.rank if tensor.rows else 0
 
 
@@ -66,7 +66,7 @@ def gemm(call: Call) -> Tensor:
 
 
 def integer_matmul(call: Call) -> Tensor:
-    """``(A - a_zero) @ (B - b_zero)`` in whole numbers."""
+    """``(A - a_zero) @ (B - b_zero)`` of integers."""
     whole = matmul(call.tensor(0), call.tensor(1))
     if call.has(2) and not call.constant(2).is_single:
         raise UndecidedError("each place of its first input has its own zero point")
@@ -81,7 +81,7 @@ def quantized_matmul(call: Call) -> Tensor:
     return broadcast([whole, call.constant(4), call.constant(5)])
 
 
-Labels = list[str | int]  # a letter; a number for an axis of the ellipsis, counted from its end
+Labels = list[str | int]  # letters; for axes of the ellipsis numbers, counted from its end
 
 
 def einsum(call: Call) -> Tensor:
@@ -108,7 +108,7 @@ def einsum(call: Call) -> Tensor:
 def _batch_label(
     operands: Sequence[Tensor], terms: Sequence[Labels]
 ) -> tuple[Placement | None, str | int | None]:
-    """The rows of the operands, on axis 0, and the one label under which they lie."""
+    """The rows of the operands, moved to axis 0, and the label of their axis."""
     found: Placement | None = None
     batch: str | int | None = None
     for operand, labels in zip(operands, terms, strict=True):

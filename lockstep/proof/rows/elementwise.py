@@ -1,4 +1,4 @@
-"""Operators that work element by element: they keep the rows wherever they lie."""
+"""Elementwise operators: they keep the position of the rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lockstep.proof.rows.fact import RandomError, Tensor, UndecidedError
 from lockstep.proof.rows.layout import broadcast
 from lockstep.proof.rows.number import EXACT_LIMIT, NumberArray, compute, known_product
 
-# Larger arrays are no shapes; following their numbers would only cost time.
+# Larger arrays are unlikely to be shapes; following their numbers would only take time.
 ELEMENTS_LIMIT: Final = 4096
 
 UNARY: Final = (
@@ -32,7 +32,7 @@ RANDOM: Final = (
     "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
     "RandomUniformLike",
 )  # fmt: skip
-# Types that hold every whole number up to the limit of what is followed.
+# Types that hold every whole number that is followed, up to ``EXACT_LIMIT``.
 WIDE_TYPES: Final = frozenset(
     {
         TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT32, TensorProto.INT64,
@@ -55,9 +55,9 @@ def elementwise(call: Call) -> Tensor:
 
 
 def cast(call: Call) -> Tensor:
-    """Keep the numbers where the new type holds all of them."""
+    """Keep the numbers if the new type holds all of them."""
     tensor = call.tensor(0)
-    # CastLike names no type: 0 and 1 are held by all.
+    # CastLike names no type; every type holds 0 and 1.
     to = call.attribute("to", TensorProto.BOOL)
     keeps = tensor.elements is not None and (
         to == TensorProto.INT64 or _holds(tensor.elements, wide=to in WIDE_TYPES)
@@ -66,7 +66,7 @@ def cast(call: Call) -> Tensor:
 
 
 def _holds(numbers: NumberArray, *, wide: bool) -> bool:
-    """Whether a type holds these numbers; of a narrow one nothing but 0 and 1 is relied on."""
+    """Whether a type holds these numbers; a narrow type is only trusted with 0 and 1."""
     if wide:
         return all(not isinstance(n, int) or abs(n) <= EXACT_LIMIT for n in numbers.flat)
     return all(isinstance(n, int) and n in {0, 1} for n in numbers.flat)
@@ -88,7 +88,7 @@ def dropout(call: Call) -> tuple[Tensor, Tensor]:
     """Keep the input, in inference mode.
 
     Raises:
-        RandomError: it is, or may be, in training mode; the audit speaks of that.
+        RandomError: where it is, or may be, in training mode; the audit reports that.
     """
     tensor = call.tensor(0)
     if call.has(2) and call.numbers(2) != [0]:
@@ -97,10 +97,10 @@ def dropout(call: Call) -> tuple[Tensor, Tensor]:
 
 
 def random(call: Call) -> Tensor:
-    """Draw numbers by chance.
+    """Refuse random numbers.
 
     Raises:
-        RandomError: always; the audit speaks of that.
+        RandomError: always; the audit reports that.
     """
     raise RandomError(f"{call.operator} is random")
 

@@ -1,4 +1,4 @@
-"""What is known of a tensor before anything runs: which of its numbers belong to which row."""
+"""The facts about a tensor: which of its numbers belong to which row."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ FITTING: Final = "the shapes of its inputs do not fit each other"
 
 
 class MixingError(Exception):
-    """Raised by a rule: here a row meets its neighbours, its position or the batch size.
+    """Raised by a rule: here a row depends on its neighbours, its position or the batch size.
 
     Attributes:
-        position: nothing but positions was made (0, 1, 2, ...), which may yet serve to index.
+        position: whether the result holds only positions (0, 1, ...), which may be a valid index.
     """
 
     def __init__(self, reason: str, *, position: bool = False) -> None:
@@ -24,28 +24,30 @@ class MixingError(Exception):
 
 
 class UndecidedError(Exception):
-    """Raised by a rule: it cannot tell what becomes of the rows here."""
+    """Raised by a rule: it cannot decide where the rows are after this operator."""
 
 
 class RandomError(UndecidedError):
-    """Raised by a rule: chance has a part here, so not even constants stay constant."""
+    """Raised by a rule: the operator is random, so even constant inputs give no constant."""
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where the rows of the batch lie in a tensor.
+    """The position of the batch's rows in a tensor.
 
     The axis has the length ``outer · batch · inner``, and its element
-    ``(o · batch + b) · inner + i`` belongs to row ``b``. A plain batch has ``outer = inner = 1``;
-    ``[batch, members, n]`` reshaped to ``[batch · members, n]`` has ``inner = members``; a batch
-    that is stacked on itself has ``outer = 2``.
+    ``(o · batch + b) · inner + i`` belongs to row ``b``. Examples:
+
+    - a plain batch: ``outer = inner = 1``;
+    - ``[batch, members, n]`` reshaped to ``[batch · members, n]``: ``inner = members``;
+    - a batch that is concatenated with itself: ``outer = 2``.
 
     Attributes:
-        axis: from 0; ``FOLDED`` where a reshape has cut across the rows, so that they lie along no
-            axis: then outer and inner count the elements before and after the batch in memory.
-        outer: blocks of the batch.
-        inner: neighbours that belong to one row.
-        count: rows of a batch whose size the file fixes; a fact of the whole graph.
+        axis: from 0; ``FOLDED`` if a reshape has cut across the rows, so that they lie along no
+            axis. Then outer and inner count the elements before and after the batch in memory.
+        outer: the number of whole batches along the axis.
+        inner: the number of adjacent elements that belong to one row.
+        count: the batch size, if the file fixes it; the same in the whole graph.
     """
 
     axis: int
@@ -65,16 +67,16 @@ class Placement:
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """A tensor of which every row depends on its own row of the input only, or that has no rows.
+    """A tensor without rows, or one whose rows depend on their own row of the input only.
 
     Attributes:
-        dims: lengths of its axes, or None where not even their number is known. Only the axis of
-            the rows follows the batch.
-        rows: where the rows lie, or None: the tensor is the same for every content of the batch.
-        elements: its numbers, where it has no rows, is small and they are followed.
-        follows: it has no rows, yet its numbers depend (or may) on the batch size.
-        uniform: its rows are all the same constant.
-        rests_on: operators that the rows came through.
+        dims: lengths of its axes; None if not even their number is known. Only the axis of the
+            rows follows the batch.
+        rows: the position of the rows; None if the tensor does not depend on the batch's content.
+        elements: its numbers, if it has no rows, is small and they are followed.
+        follows: whether it has no rows, but its numbers may depend on the batch size.
+        uniform: whether its rows are all the same constant.
+        rests_on: the operators through which the rows came.
     """
 
     dims: tuple[Number, ...] | None
@@ -89,7 +91,7 @@ class Tensor:
         """Lengths of the axes.
 
         Raises:
-            UndecidedError: they are not known.
+            UndecidedError: where they are not known.
         """
         if self.dims is None:
             raise UndecidedError("the shape of one of its inputs is not known")
@@ -102,7 +104,7 @@ class Tensor:
 
     @property
     def is_single(self) -> bool:
-        """It holds one number, so it is the same beside every row."""
+        """Whether it holds one number, so that it is the same for every row."""
         return self.dims is not None and all(length == 1 for length in self.dims)
 
 
@@ -118,10 +120,10 @@ class Mixing:
     """A value in which a row depends on more than itself.
 
     Attributes:
-        node: path of the node at which that was found.
-        operator: its operator.
-        reason: why, as a clause.
-        position: it holds positions only.
+        node: path of the node that is the reason.
+        operator: of that node.
+        reason: as a clause.
+        position: whether it holds positions only.
     """
 
     node: str
@@ -132,12 +134,12 @@ class Mixing:
 
 @dataclass(frozen=True, eq=False)
 class Undecided:
-    """A value of which nothing can be told, and the node because of which.
+    """A value of which nothing is known, and the reason.
 
     Attributes:
-        node: path of the node; None where a graph input is the reason.
-        operator: its operator.
-        reason: why, as a clause.
+        node: path of the node that is the reason; None if a graph input is.
+        operator: of that node.
+        reason: as a clause.
     """
 
     node: str | None
@@ -156,11 +158,11 @@ def tensors_of(value: RowFact | None) -> tuple[Tensor, ...]:
 
 
 def shaped(dims: tuple[Number, ...]) -> Tensor:
-    """A tensor of one repeated constant, of a shape that may follow the batch.
+    """A tensor of one repeated constant, whose shape may follow the batch.
 
     Raises:
-        MixingError: two axes follow the batch.
-        UndecidedError: an axis follows it in a way that is not ``n · batch``.
+        MixingError: where two axes follow the batch.
+        UndecidedError: where the length of an axis depends on the batch but is not ``n · batch``.
     """
     following = [axis for axis, length in enumerate(dims) if follows_batch(length)]
     if not following:
@@ -174,5 +176,5 @@ def shaped(dims: tuple[Number, ...]) -> Tensor:
 
 
 def is_endless(number: Number) -> bool:
-    """Whether a number stands for the end of any axis."""
+    """Whether a number means the end of an axis, whatever its length."""
     return isinstance(number, int) and number >= ENDLESS

@@ -1,4 +1,4 @@
-"""What is known of the inputs of a graph: axis 0 is the batch, whatever it is called."""
+"""The facts about the inputs of a graph: axis 0 is the batch, whatever its name."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _Dimension = TensorShapeProto.Dimension
 
 
 def fed(inputs: Sequence[ValueInfoProto]) -> dict[str, RowFact]:
-    """What is known of the inputs that a caller must give, by name.
+    """The facts about the inputs that a caller must give, by name.
 
-    A batch axis of a fixed length is followed like any other, and its length is kept in mind: such
-    a file spells it out where others ask for it.
+    A batch axis of a fixed length is followed like any other. Its length is recorded, since such a
+    file contains the number where others compute it.
     """
     shapes = [_shape(given) for given in inputs]
     batches = [shape[0] for shape in shapes if shape]
@@ -30,7 +30,7 @@ def fed(inputs: Sequence[ValueInfoProto]) -> dict[str, RowFact]:
 
 
 def _shape(given: ValueInfoProto) -> Sequence[_Dimension] | None:
-    """The declared lengths of the axes, or None where there are none."""
+    """The declared lengths of the axes, or None if there are none."""
     if not given.type.HasField("tensor_type") or not given.type.tensor_type.HasField("shape"):
         return None
     dimensions: Sequence[_Dimension] = given.type.tensor_type.shape.dim

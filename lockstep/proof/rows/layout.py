@@ -1,4 +1,4 @@
-"""How rows move when tensors are broadcast and transposed."""
+"""The position of rows after broadcasting and transposing."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _BY_POSITION: Final = "a constant along the batch axis gives each position its o
 
 
 def broadcast(tensors: Sequence[Tensor]) -> Tensor:
-    """The tensor that numpy's broadcasting of these gives, its elements left open.
+    """The result of numpy's broadcasting, without its elements.
 
     Raises:
-        MixingError: the rows of one operand meet other axes of another, or a constant that differs
-            from position to position.
-        UndecidedError: a shape that this hangs on is not known.
+        MixingError: where the rows of one operand meet another axis of another operand, or a
+            constant that differs from position to position.
+        UndecidedError: where a shape that this depends on is not known.
     """
     rank = max(tensor.rank for tensor in tensors)
     if any(tensor.rows and tensor.rows.axis == FOLDED for tensor in tensors):
@@ -63,12 +63,12 @@ def same_rows(left: Placement, right: Placement) -> Placement:
     """The rows of two operands that meet element by element.
 
     Raises:
-        MixingError: they lie on different axes.
-        UndecidedError: they lie on the same axis in different order.
+        MixingError: where they lie on different axes.
+        UndecidedError: where they lie on the same axis in different order.
     """
     if left.axis != right.axis:
         if left.count is not None:
-            # An axis of a fixed length may be the batch or not: the same number shows nothing.
+            # An axis of a fixed length may or may not be the batch: an equal length proves nothing.
             raise UndecidedError("the rows of its inputs seem to lie on different axes")
         raise MixingError("the rows of its inputs lie on different axes")
     if left != right:
@@ -77,11 +77,11 @@ def same_rows(left: Placement, right: Placement) -> Placement:
 
 
 def check_beside(tensor: Tensor, axis: int, rows: Placement) -> None:
-    """Require that a tensor without rows gives every row the same along an axis of rows.
+    """Require that a tensor without rows has the same values for every row along an axis.
 
     Raises:
-        MixingError: it differs from position to position.
-        UndecidedError: that is not known.
+        MixingError: where it differs from position to position.
+        UndecidedError: where that is not known.
     """
     length = tensor.shape[axis]
     if length == 1:
@@ -109,7 +109,7 @@ def check_equal_rows(tensor: Tensor, axis: int, rows: Placement) -> None:
 
 
 def _common_length(lengths: Sequence[Number]) -> Number:
-    """The length of an axis onto which axes of these lengths are broadcast."""
+    """The length of an axis to which axes of these lengths are broadcast."""
     long = [length for length in lengths if length != 1]
     known = {length for length in long if isinstance(length, int)}
     if len(known) > 1:

@@ -1,4 +1,4 @@
-"""Trees, linear models and their preprocessing (the domain ``ai.onnx.ml``): row by row."""
+"""Trees, linear models and their preprocessing (the domain ``ai.onnx.ml``), row by row."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _table(tensor: Tensor) -> Number:
     """The length of the first axis of a table ``[rows, columns]``.
 
     Raises:
-        UndecidedError: it is no table with a row of the batch in every row.
+        UndecidedError: where it has another rank, or the batch is not on its first axis.
     """
     if tensor.rank != 2 or (tensor.rows and tensor.rows.axis != 0):
         raise UndecidedError("its input is no table with a row of the batch in every row")
@@ -39,14 +39,14 @@ def regressor(call: Call) -> Tensor:
 
 
 def by_column(call: Call) -> Tensor:
-    """Change each number of a table by a constant of its column, or by its own row."""
+    """Change each number of a table by constants of its column, or by its own row."""
     tensor = call.tensor(0)
     _table(tensor)
     return Tensor(tensor.dims, tensor.rows)
 
 
 def extract_columns(call: Call) -> Tensor:
-    """Keep the places of the last axis that an index names."""
+    """Keep the places of the last axis that a constant index names."""
     tensor, index = call.tensor(0), call.constant(1)
     check_along(tensor.rows, [tensor.rank - 1])
     if tensor.rank < 2:
@@ -70,7 +70,7 @@ def join_columns(call: Call) -> Tensor:
 
 
 def one_hot_encode(call: Call) -> Tensor:
-    """A new last axis with one place switched on."""
+    """A new last axis with one place set."""
     tensor = call.tensor(0)
     return Tensor((*tensor.shape, UnknownNumber(follows=False)), tensor.rows)
 

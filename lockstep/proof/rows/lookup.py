@@ -63,7 +63,7 @@ def gather_elements(call: Call) -> Tensor:
 
 
 def _check_same_for_all(data: Tensor, rows: Placement) -> None:
-    """Require that a constant, read at the row's own position, gives every row the same."""
+    """Require that a constant read at the row's position has the same value for every row."""
     if rows.count is None or data.shape[rows.axis] != rows.outer * rows.count * rows.inner:
         raise MixingError("it reads a constant at the row's position in the batch")
     check_equal_rows(data, rows.axis, rows)
@@ -118,7 +118,7 @@ def scatter_elements(call: Call) -> Tensor:
 
 
 def one_hot(call: Call) -> Tensor:
-    """A new axis with one place switched on."""
+    """A new axis with one place set."""
     index, depth = call.tensor(0), call.numbers(1)[0]
     call.constant(2)
     if follows_batch(depth):

@@ -22,10 +22,10 @@ def batch_normalization(call: Call) -> tuple[Tensor, ...]:
     """Scale and shift channels by constants, unless it is in training mode.
 
     Raises:
-        MixingError: it takes mean and variance from the batch.
+        MixingError: where it takes mean and variance from the batch.
     """
     tensor = call.tensor(0)
-    # Up to version 13, listing more outputs than the first is what training mode looks like.
+    # Up to version 13, more than one listed output means training mode.
     training = call.attribute("training_mode", 0) or (call.version < 14 and call.outputs > 1)
     if training and tensor.rows:
         raise MixingError("it takes mean and variance from the batch (training mode)")
@@ -37,7 +37,7 @@ def batch_normalization(call: Call) -> tuple[Tensor, ...]:
 
 
 def instance_normalization(call: Call) -> Tensor:
-    """Normalize every channel of every instance by itself, or groups of channels."""
+    """Normalize every channel, or group of channels, of every instance by itself."""
     tensor = call.tensor(0)
     call.constant(1), call.constant(2)
     check_along(tensor.rows, range(2, tensor.rank))
@@ -58,7 +58,7 @@ def layer_normalization(call: Call) -> tuple[Tensor, ...]:
 
 
 def mean_variance_normalization(call: Call) -> Tensor:
-    """Normalize over some axes, the first among them where none are named."""
+    """Normalize over some axes; by default over 0, 2 and 3."""
     tensor = call.tensor(0)
     axes = call.attribute("axes", [0, 2, 3])
     check_along(tensor.rows, [axis % tensor.rank for axis in axes])

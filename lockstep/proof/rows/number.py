@@ -1,8 +1,7 @@
 """The whole numbers that a graph computes with shapes, as functions of the batch size.
 
 A number is an ``int``, an :class:`Affine` one (``slope · batch + offset``), or an
-:class:`UnknownNumber`.
-Fractions are never needed to follow a shape, so whatever is not surely whole is unknown.
+:class:`UnknownNumber`. Shapes need no fractions, so a number that may not be whole is unknown.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-# Up to here float32 holds every whole number, so the type in which a graph computes cannot matter.
+# Float32 holds every whole number up to here, so the type in which a graph computes makes no
+# difference.
 EXACT_LIMIT: Final = 2**24
 # ONNX writes "to the end" as the largest number of a type.
 ENDLESS: Final = 2**31 - 1
@@ -24,7 +24,7 @@ ENDLESS: Final = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Affine:
-    """``slope · batch + offset``, with a slope that is not 0; the batch has at least one row."""
+    """``slope · batch + offset``, with a slope other than 0; the batch has at least one row."""
 
     slope: int
     offset: int = 0
@@ -32,10 +32,10 @@ class Affine:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UnknownNumber:
-    """One number that is not known; it equals itself alone.
+    """One number that is not known. It is equal to itself only.
 
     Attributes:
-        follows: it may depend on the batch size. If not, it is the same in every run.
+        follows: whether it may depend on the batch size. If not, it is the same in every run.
     """
 
     follows: bool
@@ -56,14 +56,14 @@ def array_of(numbers: Iterable[Number]) -> NumberArray:
 
 
 def product(numbers: Iterable[Number]) -> Number:
-    """The product of lengths; of none, 1."""
+    """The product of lengths; 1 if there are none."""
     lengths = list(numbers)
     whole: Number = math.prod(length for length in lengths if isinstance(length, int))
     return reduce(multiply, (length for length in lengths if not isinstance(length, int)), whole)
 
 
 def known_product(numbers: Iterable[Number]) -> int | None:
-    """The product of lengths, or None where it is not one known number."""
+    """The product of lengths, or None if it is not known."""
     whole = product(numbers)
     return whole if isinstance(whole, int) else None
 
@@ -86,7 +86,7 @@ def negate(number: Number) -> Number:
 
 
 def multiply(left: Number, right: Number) -> Number:
-    """``left · right``; what grows with the square of the batch is unknown."""
+    """``left · right``; a product that grows with the square of the batch is unknown."""
     if isinstance(left, UnknownNumber) or isinstance(right, UnknownNumber):
         return left if right == 1 else right if left == 1 else _unknown(left, right)
     if isinstance(left, int):
@@ -97,7 +97,7 @@ def multiply(left: Number, right: Number) -> Number:
 
 
 def divide(left: Number, right: Number) -> Number:
-    """``left / right`` where nothing is left over: there every way of rounding agrees."""
+    """``left / right`` if there is no remainder, so that rounding makes no difference."""
     if isinstance(left, UnknownNumber) or isinstance(right, UnknownNumber) or right == 0:
         return _unknown(left, right)
     if isinstance(right, Affine):
@@ -127,7 +127,7 @@ def _larger(left: Number, right: Number) -> Number:
 
 
 def smaller(left: Number, right: Number) -> Number:
-    """The smaller of two, where one is so for every batch size."""
+    """The smaller of two numbers, if it is the same one for every batch size."""
     return negate(_larger(negate(left), negate(right)))
 
 
@@ -142,7 +142,7 @@ def _signs(number: Number) -> set[int]:
 
 
 def _compare(holds_for: set[int]) -> Callable[[Number, Number], Number]:
-    """A comparison that holds where the difference of its operands has one of these signs."""
+    """A comparison that holds if the difference of its operands has one of these signs."""
 
     def compare(left: Number, right: Number) -> Number:
         signs = _signs(subtract(left, right))
@@ -167,7 +167,7 @@ def _either(left: Number, right: Number) -> Number:
 
 
 def choose(condition: Number, yes: Number, no: Number) -> Number:
-    """``yes`` where the condition is not 0, else ``no``."""
+    """``yes`` if the condition is not 0, else ``no``."""
     if isinstance(condition, int):
         return yes if condition else no
     return _unknown(condition, yes, no)
@@ -181,7 +181,7 @@ def _rounded(number: Number) -> Number:
     return _unknown(number) if isinstance(number, UnknownNumber) else number
 
 
-# What each operator does to whole numbers; rounding leaves them as they are.
+# Each operator as a function of whole numbers; rounding leaves them unchanged.
 ARITHMETIC: Final[Mapping[str, Callable[..., Number]]] = {
     "Identity": _identity, "Ceil": _rounded, "Floor": _rounded, "Round": _rounded,
     "Neg": negate, "Abs": _absolute, "Not": _not,
@@ -196,7 +196,7 @@ VARIADIC: Final = frozenset({"Max", "Min", "Sum"})
 
 
 def compute(operator: str, operands: list[NumberArray]) -> NumberArray | None:
-    """What an elementwise operator gives for numbers, broadcast; None if it is not arithmetic."""
+    """The result of an elementwise operator on broadcast numbers; None if it is not arithmetic."""
     function = ARITHMETIC.get(operator)
     if function is None:
         return None
@@ -208,7 +208,7 @@ def compute(operator: str, operands: list[NumberArray]) -> NumberArray | None:
 
 
 def whole_numbers(values: NDArray[Any]) -> NumberArray:
-    """The elements of a tensor in the file: each a whole number, or unknown."""
+    """The elements of a tensor in the file as numbers; those that are not whole are unknown."""
     if values.dtype.kind in "iub":
         return np.asarray(np.frompyfunc(int, 1, 1)(values), dtype=object)
     others: dict[float, UnknownNumber] = {}
@@ -217,7 +217,7 @@ def whole_numbers(values: NDArray[Any]) -> NumberArray:
         value = float(value)
         if math.isfinite(value) and value.is_integer() and abs(value) <= EXACT_LIMIT:
             return int(value)
-        # One unknown number for one value, so that repetitions can still be seen.
+        # Equal values get the same unknown number, so that they stay equal.
         return others.setdefault(value, UnknownNumber(follows=False))
 
     return np.asarray(np.frompyfunc(from_float, 1, 1)(values), dtype=object)

@@ -24,41 +24,41 @@ _REPEATED: Final = "it repeats or chooses a subgraph in a way not followed"
 
 
 class RowReader(Reader[_Fact]):
-    """Notes for each tensor which of its numbers belong to which row."""
+    """Derives for each tensor which of its numbers belong to which row."""
 
     absent = None
 
     def unnamed(self, name: str) -> _Fact:
-        """Of a name that nothing computes."""
+        """A name that no node computes is undecided."""
         return Undecided(None, None, f"nothing computes {name!r}")
 
     def weight(
         self,
         tensor: TensorProto | SparseTensorProto,
-        replaceable: ValueInfoProto | None,  # noqa: ARG002 - whoever gives it, it has no rows
+        replaceable: ValueInfoProto | None,  # noqa: ARG002 - replaced or not, it has no rows
     ) -> _Fact:
-        """Of a tensor that lies in the file: it is the same for every content of the batch."""
+        """The facts about a tensor in the file: it does not depend on the batch's content."""
         if isinstance(tensor, SparseTensorProto):
             return Tensor(tuple(tensor.dims))
         return constant_tensor(tensor)
 
     def given(self, inputs: Sequence[ValueInfoProto]) -> Mapping[str, _Fact]:
-        """Of the inputs of the model."""
+        """The facts about the model's inputs."""
         return fed(inputs)
 
     def carried(self, site: Site[_Fact]) -> _Fact:
-        """Of an input of a subgraph."""
+        """An input of a subgraph is undecided."""
         return Undecided(site.path, site.operator, _REPEATED)
 
     def meet(self, site: Site[_Fact]) -> None:
-        """A node says nothing before its inside is read."""
+        """Do nothing: this reader needs no look at a node before its subgraphs."""
 
     def compute(self, site: Site[_Fact]) -> Sequence[_Fact]:
-        """Of the outputs of an operator: its rule."""
+        """Apply the rule of an operator."""
         return step(site)
 
     def call(self, site: Site[_Fact], outputs: Sequence[_Fact]) -> Sequence[_Fact]:
-        """Of the outputs of a function: those of its body."""
+        """The outputs of a function are those of its body."""
         if site.domain in {"", LEARNER_DOMAIN}:
             return undecided(site, "the file gives a standard operator a body of its own")
         return [output or NOTHING for output in outputs]
@@ -66,7 +66,7 @@ class RowReader(Reader[_Fact]):
     def choose(
         self, site: Site[_Fact], then: Sequence[_Fact], otherwise: Sequence[_Fact]
     ) -> Sequence[_Fact]:
-        """Of the branch that a constant chooses, or what both branches agree on."""
+        """The outputs of the branch that a constant chooses, or those on which both agree."""
         condition = site.input(0)
         if isinstance(condition, Mixing | Undecided):
             return [condition] * len(site.node.output)
@@ -83,11 +83,11 @@ class RowReader(Reader[_Fact]):
         return [join(site, left or NOTHING, right or NOTHING) for left, right in pairs]
 
     def repeat(self, site: Site[_Fact]) -> Sequence[_Fact]:
-        """Of the outputs of a Loop or Scan: how often rows pass through it is not followed."""
+        """The outputs of a Loop or Scan are undecided: its passes are not followed."""
         return undecided(site, _REPEATED)
 
     def endless(self, site: Site[_Fact], reason: Endless) -> Sequence[_Fact]:
-        """Of the outputs of a node that is not read."""
+        """The outputs of a node that the traversal does not enter are undecided."""
         if reason is Endless.LONG:
             return undecided(
                 site, f"the functions of the model spell out to more than {NODES_LIMIT} nodes"
@@ -95,13 +95,13 @@ class RowReader(Reader[_Fact]):
         return undecided(site, str(reason))
 
     def binding(self, value: _Fact) -> Hashable:
-        """What is known, as a key."""
+        """All facts about a value, as a key."""
         return key_of(value)
 
     def recall(
         self, outputs: Sequence[_Fact], inputs: Sequence[_Fact], before: str, now: str
     ) -> Sequence[_Fact]:
-        """Of the outputs of a body that was read elsewhere: where rows mix, they do so here."""
+        """The outputs of a body that was read before; the paths of its nodes become this call's."""
         return [
             replace(output, node=now + output.node.removeprefix(before))
             if isinstance(output, Mixing | Undecided)

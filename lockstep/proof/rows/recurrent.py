@@ -1,4 +1,4 @@
-"""RNN, LSTM and GRU: a state passes along the sequence, never along the batch."""
+"""RNN, LSTM and GRU: the state moves along the sequence, never along the batch."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _check_constants(call: Call) -> None:
 
 
 def _check_states(call: Call, rows: Placement, batch_axis: int) -> None:
-    """Lengths of the sequences lie along the batch; first states on its axis."""
+    """Require that sequence lengths and initial states have their rows on the batch axis."""
     for index, axis in ((4, 0), (5, batch_axis), (6, batch_axis)):
         if not call.has(index):
             continue

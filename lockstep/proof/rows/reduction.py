@@ -29,14 +29,14 @@ def check_along(rows: Placement | None, axes: Sequence[int]) -> None:
     """Require that the batch axis is not among the axes along which an operator works.
 
     Raises:
-        MixingError: it is.
+        MixingError: where it is.
     """
     if rows and rows.axis in axes:
         raise MixingError("it works along the batch axis")
 
 
 def reduce_(call: Call) -> Tensor:
-    """One number for all places of some axes, of all axes where none are named."""
+    """Reduce some axes to one number; all axes if none are named."""
     tensor = call.tensor(0)
     axes = call.axes(tensor.rank)
     if not axes:
@@ -68,7 +68,7 @@ def _reduced(
 
 
 def arg(call: Call) -> Tensor:
-    """Where the largest or smallest number of an axis is."""
+    """The index of the largest or smallest number of an axis."""
     tensor = call.tensor(0)
     return _reduced(tensor, [call.axis(tensor.rank, 0)], call.attribute("keepdims", 1))
 
@@ -82,7 +82,7 @@ def running(call: Call) -> Tensor:
 
 
 def softmax(call: Call) -> Tensor:
-    """Share of each place of an axis; up to version 12, of all axes from it on."""
+    """Softmax along an axis; up to version 12, along all axes from it on."""
     tensor = call.tensor(0)
     axis = call.axis(tensor.rank, -1 if call.version >= 13 else 1)
     check_along(tensor.rows, [axis] if call.version >= 13 else range(axis, tensor.rank))

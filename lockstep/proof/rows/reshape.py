@@ -1,8 +1,8 @@
-"""How rows move when a tensor is reshaped.
+"""The position of rows after a reshape.
 
-Memory holds ``before · batch · after`` elements. A reshape keeps that order, so the rows are found
-again where a new axis begins and ends at whole rows; elsewhere they are folded, and only another
-reshape can free them.
+Memory holds ``before · batch · after`` elements, and a reshape keeps their order. If a new axis
+begins and ends at whole rows, the rows lie along it. Otherwise they are folded, and only another
+reshape can unfold them.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ def reshaped(tensor: Tensor, target: Sequence[Number]) -> Tensor:
     """The tensor with other axes over the same elements in memory.
 
     Args:
-        tensor: what is reshaped.
-        target: lengths of the new axes; one may be -1, which stands for what is left over.
+        tensor: to be reshaped.
+        target: lengths of the new axes; one may be -1, the length that is left.
 
     Raises:
-        UndecidedError: the lengths are not known well enough to find the rows again.
+        UndecidedError: where the lengths are not known well enough to find the rows again.
     """
     if tensor.rows is None:
         return _reshaped_constant(tensor, target)
@@ -56,7 +56,7 @@ def _reshaped_constant(tensor: Tensor, target: Sequence[Number]) -> Tensor:
 
 
 def _shared_tail(tensor: Tensor, target: Sequence[Number]) -> int:
-    """How many axes of unknown length stay last, as they are, so that nothing hangs on them."""
+    """The number of last axes that the reshape keeps, if lengths behind the rows are unknown."""
     behind = tensor.shape[tensor.rows.axis + 1 :] if tensor.rows else ()
     if (tensor.rows and tensor.rows.axis == FOLDED) or known_product(behind) is not None:
         return 0
@@ -87,7 +87,7 @@ def _reshaped_rows(tensor: Tensor, rows: Placement, target: Sequence[Number]) ->
 
 
 def _elements_around(tensor: Tensor, rows: Placement) -> tuple[int | None, int | None]:
-    """Elements in memory before and after the batch, None where that is not known."""
+    """The number of elements in memory before and after the batch, or None if unknown."""
     if rows.axis == FOLDED:
         return rows.outer, rows.inner
     before = known_product(tensor.shape[: rows.axis])
@@ -100,7 +100,7 @@ def _elements_around(tensor: Tensor, rows: Placement) -> tuple[int | None, int |
 def _resolved(
     target: Sequence[Number], before: int | None, after: int | None, count: int | None
 ) -> tuple[Number, ...]:
-    """The target with a length for -1; checked to hold for every batch size."""
+    """The target with a length for -1, checked for every batch size."""
     following = [length for length in target if follows_batch(length)]
     if len(following) > 1 or not all(isinstance(n, Affine) and not n.offset for n in following):
         raise UndecidedError("its target shape follows the batch in a way not followed")
@@ -116,12 +116,12 @@ def _resolved(
 
 
 def _places(dims: Sequence[Number], rows: Placement) -> Iterator[tuple[int, int]]:
-    """Axes on which the batch may lie, each with the multiple of the batch that it holds."""
+    """The axes on which the batch may lie, each with its length as a multiple of the batch."""
     following = [(axis, n.slope) for axis, n in enumerate(dims) if isinstance(n, Affine)]
     if following or rows.count is None:
         yield from following
         return
-    # The size is fixed: any axis that holds whole batches may be the one; its old place first.
+    # The batch size is fixed: try every axis that holds whole batches, the old one first.
     for axis in sorted(range(len(dims)), key=lambda axis: axis != rows.axis):
         length = dims[axis]
         if isinstance(length, int) and length > 0 and length % rows.count == 0:
@@ -133,7 +133,7 @@ def _rows_on(
 ) -> Placement | None:
     """The rows on an axis of ``times · batch`` elements, or None if they do not lie along it.
 
-    One side is enough: that both shapes hold as many elements settles the other.
+    The elements of one side are enough: both shapes hold equally many, which gives the other.
     """
     front, back = known_product(dims[:axis]), known_product(dims[axis + 1 :])
     if before and front and before % front == 0 and times % (before // front) == 0:
@@ -156,7 +156,7 @@ def squeezed(tensor: Tensor, axes: Sequence[int]) -> Tensor:
     """The tensor without these axes, each of length 1.
 
     Raises:
-        UndecidedError: the batch axis is among them, so the file takes one row only.
+        UndecidedError: where the batch axis is among them, so that the file takes one row only.
     """
     if tensor.rows and tensor.rows.axis in axes:
         raise UndecidedError("it takes away the batch axis, which holds for one row only")
@@ -167,7 +167,7 @@ def squeezed(tensor: Tensor, axes: Sequence[int]) -> Tensor:
 
 
 def unsqueezed(tensor: Tensor, axes: Sequence[int]) -> Tensor:
-    """The tensor with new axes of length 1 at these places of the result."""
+    """The tensor with new axes of length 1; ``axes`` are places in the result."""
     rank = tensor.rank + len(set(axes))
     places = {axis % rank for axis in axes}
     kept = [axis for axis in range(rank) if axis not in places]

@@ -35,7 +35,7 @@ _BY_POSITION: Final = "it keeps or drops rows by their position in the batch"
 
 
 def _numbers_of(tensor: Tensor) -> NumberArray | None:
-    """The numbers of a short list, unknown ones where they are not followed."""
+    """The numbers of a short list; those that are not followed are unknown."""
     if tensor.elements is not None or tensor.rows or tensor.rank != 1:
         return tensor.elements
     (length,) = tensor.shape
@@ -45,7 +45,7 @@ def _numbers_of(tensor: Tensor) -> NumberArray | None:
 
 
 def concat(call: Call) -> Tensor:
-    """Join along an axis; whole batches may be stacked on each other."""
+    """Join along an axis; whole batches may be concatenated."""
     parts = call.tensors()
     return joined(parts, call.axis(parts[0].rank))
 
@@ -54,8 +54,8 @@ def joined(parts: Sequence[Tensor], axis: int) -> Tensor:
     """Tensors joined along an axis.
 
     Raises:
-        MixingError: constants push the rows of the batch to other places.
-        UndecidedError: the rows of the parts lie in different order.
+        MixingError: where constants move the rows of the batch to other positions.
+        UndecidedError: where the rows of the parts lie in different order.
     """
     if any(part.rank != parts[0].rank for part in parts):
         raise UndecidedError(FITTING)
@@ -136,11 +136,11 @@ def slice_(call: Call) -> Tensor:
 
 
 def cut(tensor: Tensor, axis: int, start: Number, end: Number, step: Number = 1) -> Tensor:
-    """A range of one axis; of the batch axis, whole batches only.
+    """A range of one axis; on the batch axis it must consist of whole batches.
 
     Raises:
-        MixingError: it chooses rows, or the batch size chooses.
-        UndecidedError: the range is not known.
+        MixingError: where it chooses rows, or the batch size sets the range.
+        UndecidedError: where the range is not known.
     """
     if isinstance(end, Affine):
         end = smaller(end, tensor.shape[axis])
@@ -212,7 +212,7 @@ def pad(call: Call) -> Tensor:
 
 
 def top_k(call: Call) -> tuple[Tensor, Tensor]:
-    """The largest along an axis, and where they were."""
+    """The largest numbers along an axis, and their indices."""
     tensor = call.tensor(0)
     axis = call.axis(tensor.rank, -1)
     amount = call.numbers(1)[0] if call.has(1) else call.attribute("k")
@@ -238,7 +238,7 @@ def compress(call: Call) -> Tensor:
 
 
 def reverse_sequence(call: Call) -> Tensor:
-    """Reverse the first places of the time axis, each row as many as its length says."""
+    """Reverse the first places of the time axis, as many as each row's length."""
     tensor, lengths = call.tensor(0), call.tensor(1)
     batch_axis, time_axis = call.attribute("batch_axis", 1), call.attribute("time_axis", 0)
     if tensor.rows and tensor.rows.axis == time_axis:

@@ -11,7 +11,7 @@ from lockstep.proof.rows.number import Number, follows_batch
 from lockstep.proof.rows.reshape import squeezed, unsqueezed
 from lockstep.proof.rows.selection import cut, joined
 
-# A longer list is no list of parts; following it would only cost time.
+# A longer list is unlikely to be a list of parts; following it would only take time.
 PIECES_LIMIT: Final = 4096
 
 
@@ -21,12 +21,12 @@ def construct(call: Call) -> TensorList:
 
 
 def empty(call: Call) -> TensorList:  # noqa: ARG001  a rule takes its call
-    """A list of nothing."""
+    """An empty list."""
     return TensorList(())
 
 
 def insert(call: Call) -> TensorList:
-    """The list with one tensor more, at its end if no place is given."""
+    """The list with a tensor inserted, at its end if no place is given."""
     items = list(call.listed().items)
     place = call.integers(2)[0] if call.has(2) else len(items)
     items.insert(place, call.tensor(1))
@@ -40,7 +40,7 @@ def at(call: Call) -> Tensor:
 
 
 def split_to_list(call: Call) -> TensorList:
-    """Cut an axis into pieces: of the lengths given, of one length, or each of length 1."""
+    """Cut an axis into pieces of given lengths, of one length, or of length 1."""
     tensor = call.tensor(0)
     axis = call.axis(tensor.rank, 0)
     lengths = _piece_lengths(call, tensor.shape[axis])

@@ -34,12 +34,12 @@ from lockstep.proof.rows.number import (
 )
 from lockstep.proof.rows.reshape import reshaped, squeezed, unsqueezed
 
-# Types in which no number that is followed can wrap or round.
+# Types in which the numbers that are followed neither wrap nor round.
 _FOLLOWED: Final = frozenset({*WIDE_TYPES, TensorProto.BOOL})
 
 
 def constant_tensor(tensor: TensorProto) -> Tensor:
-    """A tensor that lies in the file; its numbers are read where it is small."""
+    """The facts about a tensor in the file; its numbers are followed if it is small."""
     dims = tuple(int(length) for length in tensor.dims)
     outside = tensor.data_location == TensorProto.EXTERNAL
     size = known_product(dims)
@@ -49,7 +49,7 @@ def constant_tensor(tensor: TensorProto) -> Tensor:
 
 
 def constant(call: Call) -> Tensor:
-    """The one value attribute that is given."""
+    """``Constant``: it has one of several value attributes."""
     if "value" in call.attributes:
         return constant_tensor(call.attribute("value"))
     if "sparse_value" in call.attributes:
@@ -62,7 +62,7 @@ def constant(call: Call) -> Tensor:
 
 
 def _is_short(tensor: Tensor) -> bool:
-    """Whether a tensor's numbers are worth following."""
+    """Whether a tensor is small enough for its numbers to be followed."""
     amount = known_product(tensor.shape)
     return amount is not None and amount <= ELEMENTS_LIMIT
 
@@ -83,7 +83,7 @@ def size(call: Call) -> Tensor:
 
 
 def reshape(call: Call) -> Tensor:
-    """Refactor memory into other axes; 0 copies a length, -1 takes what is left over."""
+    """Give the same memory other axes; 0 copies a length, -1 is the length that is left."""
     tensor = call.tensor(0)
     target = call.numbers(1)
     if not call.attribute("allowzero", 0):
@@ -94,14 +94,14 @@ def reshape(call: Call) -> Tensor:
 
 
 def _as_length(number: Number, tensor: Tensor) -> Number:
-    """A number of a target shape as a length: an unknown one may be 0 or -1 and mean another."""
+    """A number of a target shape as a length; an unknown one may be 0 or -1, so it gets a new name."""
     if not isinstance(number, UnknownNumber) or any(number is length for length in tensor.shape):
         return number
     return UnknownNumber(number.follows)
 
 
 def flatten(call: Call) -> Tensor:
-    """Two axes: those before the attribute ``axis``, and those from it on."""
+    """Join the axes before the attribute ``axis``, and the axes from it on."""
     tensor = call.tensor(0)
     axis = call.attribute("axis", 1)
     axis = axis + tensor.rank if axis < 0 else axis
@@ -109,13 +109,13 @@ def flatten(call: Call) -> Tensor:
 
 
 def transpose(call: Call) -> Tensor:
-    """The axes in another order, reversed if none is given."""
+    """Reorder the axes; reverse them if no order is given."""
     tensor = call.tensor(0)
     return transposed(tensor, call.attribute("perm", list(reversed(range(tensor.rank)))))
 
 
 def squeeze(call: Call) -> Tensor:
-    """Take axes of length 1 away."""
+    """Remove axes of length 1."""
     tensor = call.tensor(0)
     axes = call.axes(tensor.rank)
     if axes is None:
@@ -174,7 +174,7 @@ def _expand_rows(tensor: Tensor, rows: Placement, target: tuple[Number, ...]) ->
 
 
 def tile(call: Call) -> Tensor:
-    """Lay the tensor end to end along each axis."""
+    """Repeat the tensor along each axis."""
     tensor, repeats = call.tensor(0), call.numbers(1)
     if len(repeats) != tensor.rank:
         raise UndecidedError(FITTING)
@@ -216,7 +216,7 @@ def constant_of_shape(call: Call) -> Tensor:
 
 
 def range_(call: Call) -> Tensor:
-    """Numbers in order; as many as the batch is long, they are the rows' positions."""
+    """Numbers in order. If the batch size sets how many, they are the rows' positions."""
     start, limit, step = (call.numbers(index)[0] for index in range(3))
     if follows_batch(start) or follows_batch(limit) or follows_batch(step):
         raise MixingError("it numbers the positions in the batch", position=True)

@@ -1,4 +1,4 @@
-"""One step: the rule of a node, applied to what is known of its inputs."""
+"""One step: the rule of a node, applied to the facts about its inputs."""
 
 from __future__ import annotations
 
@@ -40,36 +40,36 @@ MISFIT: Final = "its inputs or attributes do not fit it"
 
 
 def undecided(site: _Site, reason: str) -> list[RowFact]:
-    """That nothing can be told of any output."""
+    """The fact, for every output, that nothing is known of it."""
     return [Undecided(site.path, site.operator, reason)] * len(site.node.output)
 
 
 def mixing(site: _Site, reason: str, *, position: bool = False) -> list[RowFact]:
-    """That every output mixes rows."""
+    """The fact, for every output, that it mixes rows."""
     return [Mixing(site.path, site.operator, reason, position)] * len(site.node.output)
 
 
 def _constants(site: _Site) -> list[RowFact]:
-    """That every output is a constant of which nothing more is known."""
+    """The fact, for every output, that it is a constant."""
     return [Tensor(None)] * len(site.node.output)
 
 
 def _used(node: NodeProto) -> int:
-    """How many outputs are listed, empty names at the end left out."""
+    """The number of outputs that are listed, without empty names at the end."""
     return max((k for k, name in enumerate(node.output, 1) if name), default=0)
 
 
 def step(site: _Site) -> list[RowFact]:
-    """What a node makes of its inputs.
+    """Derive the facts about a node's outputs.
 
     Args:
-        site: the node; no function of the model, and without subgraphs.
+        site: the node. It has no subgraphs, and is no call of a function of the model.
 
     Returns:
-        What is known of each output.
+        The fact about each output.
     """
     given = site.inputs
-    if site.node.op_type == "CastLike":  # its second input lends its type alone
+    if site.node.op_type == "CastLike":  # only the type of its second input is used
         given = given[:1]
     rule = RULES.get((site.domain, site.node.op_type))
     if not site.domain and site.version < OLDEST_VERSION:
@@ -95,18 +95,18 @@ def step(site: _Site) -> list[RowFact]:
     except UndecidedError as found:
         return _constants(site) if constant else undecided(site, str(found))
     except (ArithmeticError, LookupError, TypeError, ValueError):
-        # A file that breaks the operator's contract; whether it runs at all is measured elsewhere.
+        # The file breaks the operator's contract; the measured tests show whether it runs at all.
         return _constants(site) if constant else undecided(site, MISFIT)
 
 
 def _no_rule(site: _Site) -> UndecidedError:
-    """An operator of the standard keeps constants constant; of others not even that is known."""
+    """A standard operator without a rule keeps constants constant; others may be random."""
     reason = "there is no rule for this operator"
     return UndecidedError(reason) if site.domain in STANDARD_DOMAINS else RandomError(reason)
 
 
 def _ruled(site: _Site, rule: RowRule, call: Call) -> list[RowFact]:
-    """What a rule says, with what follows from the inputs alone."""
+    """Apply a rule, and add the facts that follow from the inputs alone."""
     tensors = [tensor for value in call.inputs for tensor in tensors_of(value)]
     _check_data(call, tensors)
     result = rule(call)
@@ -118,7 +118,7 @@ def _ruled(site: _Site, rule: RowRule, call: Call) -> list[RowFact]:
 
 
 def _mixing(site: _Site, found: MixingError, tensors: Sequence[Tensor]) -> list[RowFact]:
-    """That rows are mixed here, unless they are too alike or too few for it to show."""
+    """The fact that rows are mixed, or undecided if the rows are all the same or only one."""
     carrying = [tensor for tensor in tensors if tensor.rows]
     if any(tensor.rows and tensor.rows.count == 1 for tensor in carrying):
         return undecided(site, f"the file takes one row only, yet {found}")
@@ -129,7 +129,7 @@ def _mixing(site: _Site, found: MixingError, tensors: Sequence[Tensor]) -> list[
 
 
 def _blocked(site: _Site, given: Sequence[RowFact | None], *, known: bool) -> list[RowFact] | None:
-    """The outputs, where an input mixes rows already or is undecided."""
+    """The outputs if an input mixes rows already or is undecided; None otherwise."""
     mixed = [(k, value) for k, value in enumerate(given) if isinstance(value, Mixing)]
     unsure = [value for value in given if isinstance(value, Undecided)]
     if mixed:
@@ -145,7 +145,7 @@ def _blocked(site: _Site, given: Sequence[RowFact | None], *, known: bool) -> li
 
 
 def _check_data(call: Call, tensors: Sequence[Tensor]) -> None:
-    """Require that rows meet no value derived from the batch size, nor are cut across."""
+    """Require that rows meet no value derived from the batch size, and are not folded."""
     if not any(tensor.rows for tensor in tensors):
         return
     allowed = SHAPE_INPUTS.get(call.operator, frozenset())
@@ -158,14 +158,14 @@ def _check_data(call: Call, tensors: Sequence[Tensor]) -> None:
 
 
 def _check_read(call: Call) -> None:
-    """Require that the rule has looked at every input that is not constant."""
+    """Require that the rule has read every input that is not constant."""
     for index, value in enumerate(call.inputs):
         if index not in call.read and any(t.rows or t.follows for t in tensors_of(value)):
             raise UndecidedError(f"its input {index} depends on the batch")
 
 
 def _stamped(result: Tensor | TensorList, inputs: Sequence[Tensor], site: _Site) -> RowFact:
-    """The result with what follows from the inputs alone."""
+    """The result with the facts that follow from the inputs alone."""
     if isinstance(result, TensorList):
         items = [_stamped_tensor(item, inputs, site) for item in result.items]
         kept = tuple(item for item in items if isinstance(item, Tensor))
@@ -186,7 +186,7 @@ def _stamped_tensor(result: Tensor, inputs: Sequence[Tensor], site: _Site) -> Ro
     if result.elements is not None:
         follows = any(map(follows_batch, result.elements.flat))
     elif carrying:
-        # No rule turns rows into a constant; if one did, that would be its mistake.
+        # No rule may turn rows into a constant: this one has a bug.
         return undecided(site, "the rows were lost")[0]
     else:
         follows = any(tensor.follows for tensor in inputs)
@@ -194,7 +194,7 @@ def _stamped_tensor(result: Tensor, inputs: Sequence[Tensor], site: _Site) -> Ro
 
 
 def join(site: _Site, then: RowFact, otherwise: RowFact) -> RowFact:
-    """What is known of the output of a choice that reading cannot make."""
+    """The fact about an output of an If whose branch is not known."""
     if not isinstance(then, Tensor) or not isinstance(otherwise, Tensor):
         blocking = otherwise if isinstance(then, Tensor) else then
         return blocking if isinstance(blocking, Undecided) else undecided(site, _BRANCHES)[0]

@@ -1,4 +1,4 @@
-"""The table of rules, and what a step must know of operators beside their rules."""
+"""The table of rules, and other facts about operators that a step needs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ RULES: Final[Mapping[tuple[str, str], RowRule]] = {
     },
     **{(LEARNER_DOMAIN, operator): rule for operator, rule in learner.RULES.items()},
 }  # fmt: skip
-# Inputs that say how long or where, not what: a value derived from the batch size may stand there.
+# Inputs that give a length or a place, no data: they may be derived from the batch size.
 SHAPE_INPUTS: Final[Mapping[str, frozenset[int]]] = {
     "CastLike": frozenset({1}),
     "Dropout": frozenset({1, 2}),
@@ -52,11 +52,11 @@ SHAPE_INPUTS: Final[Mapping[str, frozenset[int]]] = {
     "TopK": frozenset({1}),
     "Upsample": frozenset({1}),
 }
-# Inputs that name places: a row's own position may be right there.
+# Inputs that are indices: a row's own position may be a valid one.
 INDEX_INPUTS: Final[Mapping[str, int]] = {
     "Gather": 1, "GatherElements": 1, "GatherND": 1, "ScatterElements": 1, "ScatterND": 1,
 }  # fmt: skip
-# Operators that give the same for rows that a reshape has folded.
+# Operators that may be applied to rows that a reshape has folded.
 KEEPS_FOLDS: Final = frozenset(
     {
         *elementwise.UNARY, *elementwise.VARIADIC,

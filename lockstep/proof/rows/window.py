@@ -12,10 +12,10 @@ from lockstep.proof.rows.number import Number, UnknownNumber, divide, follows_ba
 
 
 def leading_rows(tensor: Tensor) -> Placement | None:
-    """The rows of a tensor whose first axis must be that of instances.
+    """The rows of a tensor, which must lie on its first axis.
 
     Raises:
-        UndecidedError: the rows lie elsewhere.
+        UndecidedError: where they lie on another axis.
     """
     if tensor.rows and tensor.rows.axis != 0:
         raise UndecidedError("the rows do not lie on its first axis")
@@ -40,7 +40,7 @@ def quantized_conv(call: Call) -> Tensor:
 
 
 def integer_conv(call: Call) -> Tensor:
-    """Convolution in whole numbers."""
+    """Convolution of integers."""
     if call.has(2) and not call.constant(2).is_single:
         raise UndecidedError("its input has more than one zero point")
     if call.has(3):
@@ -65,7 +65,7 @@ def conv_transpose(call: Call) -> Tensor:
 
 
 def pool(call: Call) -> Tensor:
-    """Pooling; the indices that MaxPool can also give count through the whole batch."""
+    """Pooling. MaxPool's optional indices have no rule: they count through the whole batch."""
     tensor = call.tensor(0)
     rows = leading_rows(tensor)
     spatial = _windows(call, tensor.shape[2:], call.attribute("kernel_shape", ()))
@@ -80,7 +80,7 @@ def global_pool(call: Call) -> Tensor:
 
 
 def _windows(call: Call, lengths: Sequence[Number], kernel: Sequence[Number]) -> list[Number]:
-    """How many windows fit into each axis."""
+    """The number of windows on each axis."""
     rank = len(lengths)
     strides = call.attribute("strides") or [1] * rank
     dilations = call.attribute("dilations") or [1] * rank
@@ -102,7 +102,7 @@ def _fitting(
     whole, left_over = divmod(room, stride)
     if not left_over or not call.attribute("ceil_mode", 0):
         return whole + 1
-    # Whether a window may begin inside the padding is told differently by different versions.
+    # Versions differ on whether a window may begin inside the padding.
     begins_inside = (whole + 1) * stride < length + pads[0]
     return whole + 2 if begins_inside else UnknownNumber(follows=False)
 
