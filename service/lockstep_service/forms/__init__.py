@@ -1,1 +1,1 @@
-"""Forms in which rows travel: bytes on one side, float32 ``[n, d]`` on the other."""
+"""Forms of rows in a body: conversion between bytes and float32 ``[n, d]``."""

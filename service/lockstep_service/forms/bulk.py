@@ -1,8 +1,8 @@
-"""The bulk read: the numbers of a plain request straight into a buffer, by a SIMD parser.
+"""The bulk reader: a SIMD parser writes the numbers of a plain request straight into a buffer.
 
-It takes the common request only, rows of numbers in column order. Whatever else comes is left to
-:mod:`forms.tensors`, which reads it value by value and says what is wrong: there is one place for
-every sentence, and what the bulk read lets through is what the other way would read, to the bit.
+It reads the common request only: rows of numbers in column order. All other requests are left to
+:mod:`forms.tensors`, which reads value by value and words the error messages. Where the bulk reader
+returns features, they are equal to those of the other path, to the bit.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from lockstep_service.http.placement import READ_IN_LOOP_BYTES
 from lockstep_service.http.responses import Body
 
 KEY = "instances"
-# What the parser raises: not JSON, another type than a number, a number beyond its own.
+# The parser's errors: not JSON, a value that is not a number, a number beyond its range.
 UNREADABLE = (ValueError, TypeError, KeyError, RuntimeError)
 
 
 class Parsers(local):
-    """The parser of each thread: what it has parsed lives in it until it parses again."""
+    """One parser per thread: a parser owns its document until it parses the next one."""
 
     def __init__(self) -> None:
         self.own = simdjson.Parser()
 
 
 class BulkReader:
-    """Reads rows of ``width`` numbers, in any thread."""
+    """Reads rows of ``width`` numbers; it may be called in any thread."""
 
     def __init__(self, width: int) -> None:
         self._width = width
@@ -39,12 +39,11 @@ class BulkReader:
         """The features of a plain request.
 
         Args:
-            body: of the request.
+            body: of the request, decompressed.
 
         Returns:
-            float32 ``[n, width]``, n ≥ 1, where an infinity stands for what float32 cannot hold; or
-            None where the body is anything but ``{"instances": [[number, ...], ...]}`` with rows of
-            exactly that width.
+            float32 ``[n, width]``, n ≥ 1. A number that float32 cannot hold is infinite. None where
+            the body is not ``{"instances": [[number, ...], ...]}`` with rows of exactly that width.
         """
         if not body.startswith(b"{"):
             return None
@@ -54,9 +53,10 @@ class BulkReader:
             return None
 
     def _read(self, body: Body) -> FeatureArray | None:
-        # A parser keeps the memory that its largest body took: one for a large body goes with it.
+        # A parser keeps the memory of its largest body. A large body gets a parser of its own,
+        # which is freed with it.
         parser = self._parsers.own if len(body) < READ_IN_LOOP_BYTES else simdjson.Parser()
-        # The parser's views must be gone before it parses again, so they live in this frame only.
+        # No view of the document may outlive this call, because the parser is used again.
         document = parser.parse(body)
         if not isinstance(document, simdjson.Object):
             return None
@@ -64,8 +64,8 @@ class BulkReader:
         if not isinstance(instances, simdjson.Array):
             return None
         n = len(instances)
-        # as_buffer flattens whatever it is given: without these checks a ragged or nested request
-        # of the right size would be read with its values in the wrong rows.
+        # as_buffer flattens any nesting. Without these checks a ragged or nested request of the
+        # right size would be read with its values in the wrong rows.
         if not n or len(document) != 1 or body.count(b"[") != n + 1:
             return None
         width = self._width
@@ -73,5 +73,5 @@ class BulkReader:
             if not isinstance(row, simdjson.Array) or len(row) != width:
                 return None
         flat = np.frombuffer(instances.as_buffer(of_type="d"), np.float64)
-        with np.errstate(over="ignore"):  # what float32 cannot hold is refused as infinite
+        with np.errstate(over="ignore"):  # too large for float32: infinite, which is refused
             return flat.astype(np.float32).reshape(n, width)

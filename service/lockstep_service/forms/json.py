@@ -1,4 +1,4 @@
-"""JSON bodies: what is read with a sentence for what is none, and what can be written."""
+"""JSON: bodies as Python objects, and outputs as values that can be written."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import orjson
 from lockstep_service.errors import BadRequest
 from lockstep_service.http.responses import Body
 
-# Words and numbers that JSON or a double cannot hold, but that clients write nevertheless.
+# Words and numbers that JSON or a double cannot hold, but that some clients write.
 NOT_FINITE = re.compile(rb"NaN|Infinity|[eE]\+?[0-9]{3}|[0-9]{309}")
 
 
-INTEGER_DIGITS = 19
+INTEGER_DIGITS = 19  # a longer integer is read as a float
 
 
 def read_json(body: Body) -> dict[str, Any]:
-    """A body that is a JSON object.
+    """Read a body that is a JSON object.
 
     Raises:
-        BadRequest: where it is not.
+        BadRequest: where the body is not JSON, or is JSON of another type.
     """
     try:
         request = orjson.loads(body)
@@ -35,11 +35,14 @@ def read_json(body: Body) -> dict[str, Any]:
 
 
 def _read_not_finite(body: Body, error: orjson.JSONDecodeError) -> Any:
-    """A body that is JSON but for NaN, Infinity or 1e400, whose place can then be named."""
+    """Read a body that is JSON except for NaN, Infinity or numbers like 1e400.
+
+    Later checks refuse these values, and name the instance and the column.
+    """
     if NOT_FINITE.search(body):
         try:
             request = json.loads(body.decode(), parse_int=_integer)
-            orjson.dumps(request)  # half a surrogate pair could not be echoed
+            orjson.dumps(request)  # refuses half a surrogate pair, which no answer could quote
         except (ValueError, TypeError, RecursionError):
             pass
         else:
@@ -52,7 +55,14 @@ def _integer(digits: str) -> int | float:
 
 
 def jsonable(output: Any) -> Any:
-    """An output in a form that orjson writes: float16 widened, what is no float as a list."""
+    """An output as a value that orjson can write.
+
+    Args:
+        output: an array of any type and shape.
+
+    Returns:
+        A contiguous array for floats, with float16 widened to float32; a list for other types.
+    """
     if output.dtype.kind != "f":
         return output.tolist()
     if output.dtype == np.float16:

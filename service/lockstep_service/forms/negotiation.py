@@ -1,4 +1,4 @@
-"""The forms of the plain dialect: by which content type a body is read, and an answer written."""
+"""Negotiation: the forms of the plain dialect, chosen by Content-Type and Accept."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lockstep_service.http.responses import JSON, Answer, Body
 
 CONTENT_TYPE = b"content-type"
 JSON_TYPE = JSON[1]
-# Any of these is answered with JSON, without another look.
+# Values of Accept that mean JSON and need not be parsed.
 JSON_ACCEPTED = frozenset({None, b"*/*", JSON_TYPE})
 
 
@@ -25,10 +25,10 @@ class Form(NamedTuple):
     """A form other than JSON.
 
     Attributes:
-        about: what it is, with ``{of_what}`` where the description says of what.
-        read: gives the features of a body.
-        write: gives the body of an answer.
-        check: refuses a network whose answers it cannot hold.
+        about: its description; ``{of_what}`` is replaced by "of the rows" or "of the answers".
+        read: converts a body to features, float32 ``[n, ...]``.
+        write: converts the outputs of a judged run to the body of an answer.
+        check: raises BadRequest for a network whose answers the form cannot hold.
     """
 
     about: str
@@ -54,7 +54,10 @@ FORMS = {
 
 
 def check_type(headers: Headers) -> None:
-    """Refuse a body that calls itself none of the forms; no word at all is taken for JSON.
+    """Refuse a body whose content type is none of the forms; without a content type it is JSON.
+
+    Args:
+        headers: by their lower-case names.
 
     Raises:
         UnsupportedMediaType: naming the forms.
@@ -77,13 +80,20 @@ def form_of(headers: Headers) -> Form | None:
 
 
 def accepted_form(headers: Headers, manifest: Manifest) -> tuple[bytes, Form] | None:
-    """The form in which a request wants its answer, with its type; None for JSON.
+    """The form that a request accepts for its answer; None for JSON.
 
-    What is accepted most wins, and among equals what is named first. Where nothing that can be
-    written is accepted, the answer is JSON.
+    The form with the highest quality value wins; among equals, the first one. If the request
+    accepts none of the forms, the answer is JSON.
+
+    Args:
+        headers: by their lower-case names.
+        manifest: of the model.
+
+    Returns:
+        The content type and the form.
 
     Raises:
-        BadRequest: where that form cannot hold what the network answers.
+        BadRequest: where the form cannot hold the network's answers.
     """
     accepted = headers.get(b"accept")
     if accepted in JSON_ACCEPTED:
@@ -102,13 +112,13 @@ def _media_type(value: bytes) -> bytes:
 
 
 def _quality(part: bytes) -> tuple[float, bytes]:
-    """How much one of several types is wanted, and the type."""
+    """The quality value of a media range, 1 if it has none, and its media type."""
     for parameter in part.split(b";")[1:]:
         name, _, value = parameter.partition(b"=")
         if name.strip().lower() == b"q":
             try:
                 return float(value), _media_type(part)
-            except ValueError:  # no number: as if nothing were said
+            except ValueError:  # not a number: ignored
                 break
     return 1.0, _media_type(part)
 
@@ -120,13 +130,13 @@ def write_form(
 
     Args:
         kind: its content type.
-        form: which writes it.
+        form: of the answer.
         manifest: of the model.
-        encodings: those that the client accepts.
-        answers: of a judged run.
+        encodings: the request's ``Accept-Encoding``.
+        answers: the outputs of a judged run.
 
     Raises:
-        InvalidInstances: naming the instances whose answer is no number.
+        InvalidInstances: naming the instances whose answer is not finite.
     """
     body, packed = pack(form.write(manifest, answers), encodings)
     return Answer(body, (CONTENT_TYPE, kind), packed)

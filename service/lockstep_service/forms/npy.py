@@ -1,4 +1,4 @@
-"""The .npy form of the plain dialect: one array in, one array out (``application/x-npy``)."""
+"""The .npy form of the plain dialect: one array per body (``application/x-npy``)."""
 
 from __future__ import annotations
 
@@ -21,20 +21,28 @@ from lockstep_service.forms.tensors import checked
 from lockstep_service.http.responses import Body
 
 NPY_TYPE = b"application/x-npy"
-# A version, the size of the length that follows it, and what reads both and the header. Version 3
-# differs only in the names of fields, which an array of numbers does not have.
+# By version: the size of the header's length in bytes, and the function that reads the length and
+# the header. Version 3 differs only in the names of fields, which an array of numbers does not
+# have.
 VERSIONS = {
     b"\x01\x00": (2, npy_format.read_array_header_1_0),
     b"\x02\x00": (4, npy_format.read_array_header_2_0),
 }
 LENGTH_AT = len(npy_format.MAGIC_PREFIX) + 2
-# numpy's own have 118 bytes. They are read as a Python literal, which costs more the longer it is.
+# numpy writes headers of 118 bytes. A header is parsed as a Python literal, at a cost that grows
+# with its length.
 MOST_HEADER_BYTES = 512
 KEPT_HEADERS = 256
 
 
 class Header(NamedTuple):
-    """What stands before an array's bytes."""
+    """The header of an .npy array.
+
+    Attributes:
+        shape: of the array.
+        fortran_order: whether the values are in column-major order.
+        dtype: of the values.
+    """
 
     shape: tuple[int, ...]
     fortran_order: bool
@@ -45,12 +53,15 @@ def read_array(body: Body, manifest: Manifest) -> FeatureArray:
     """Features of a body that is one .npy array.
 
     Args:
-        body: the whole of it: ``[n, ...]``, or one instance without the first axis, of a real type.
-            NaN is missing; a categorical column holds codes.
+        body: an array ``[n, ...]`` of real numbers of at most 64 bits, or one instance without the
+            first axis. NaN is missing; a categorical column holds codes.
         manifest: of the model.
 
+    Returns:
+        float32 ``[n, ...]``, n ≥ 1.
+
     Raises:
-        BadRequest: where it is no such array, or has another shape, type or length.
+        BadRequest: where the body is not such an array, or has another shape, type or length.
         InvalidInstances: naming the instance and the column that is wrong.
     """
     header, start = _read_header(body)
@@ -69,14 +80,14 @@ def read_array(body: Body, manifest: Manifest) -> FeatureArray:
     flat = np.frombuffer(body, header.dtype, offset=start)
     values = flat.reshape(shape, order="F" if header.fortran_order else "C")
     if values.dtype.kind != "f" and values.itemsize == 8:
-        values = values.astype(np.float64)  # rounded twice, as the same numbers in JSON are
-    with np.errstate(over="ignore"):  # what float32 cannot hold is refused as infinite
+        values = values.astype(np.float64)  # rounded twice, as JSON rounds the same numbers
+    with np.errstate(over="ignore"):  # too large for float32: becomes infinite, which is refused
         features = values.astype(np.float32, order="C", copy=False)
     return checked(features, manifest)
 
 
 def _read_header(body: Body) -> tuple[Header, int]:
-    """The header, and where the bytes behind it begin."""
+    """The header, and the index of the first byte after it."""
     magic = bytes(body[: LENGTH_AT - 2])
     size, _ = VERSIONS.get(bytes(body[LENGTH_AT - 2 : LENGTH_AT]), (0, None))
     if magic != npy_format.MAGIC_PREFIX or not size:
@@ -97,15 +108,15 @@ def _read_header(body: Body) -> tuple[Header, int]:
 
 @lru_cache(maxsize=KEPT_HEADERS)
 def _parse_header(prefix: bytes) -> Header:
-    """The header of the bytes before an array; a client sends the same ones again and again."""
+    """Parse the bytes before an array's values; cached, because a client repeats its headers."""
     size, read = VERSIONS[prefix[LENGTH_AT - 2 : LENGTH_AT]]
     stream = io.BytesIO(prefix)
     stream.seek(LENGTH_AT)
     try:
-        # What is no literal numpy would try to mend, as if Python 2 had written it.
+        # Refuses what is not a literal. numpy would try to repair it as if Python 2 had written it.
         ast.literal_eval(prefix[LENGTH_AT + size :].decode("latin-1"))
         return Header(*read(stream, max_header_size=MOST_HEADER_BYTES))
-    # What literal_eval and numpy's readers raise for bytes that are no header.
+    # The errors of literal_eval and of numpy's readers for bytes that are not a header.
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
         raise BadRequest(
             "Expected an .npy header with a type, an order and a shape, got one that cannot be "
@@ -114,7 +125,7 @@ def _parse_header(prefix: bytes) -> Header:
 
 
 def _rows_shape(shape: Sequence[int], manifest: Manifest) -> tuple[int, ...]:
-    """The shape with its axis of rows, which a single instance may leave out."""
+    """The shape with its axis of rows, which one instance may omit."""
     wanted = manifest.instance_shape
     rows = (1, *wanted) if tuple(shape) == wanted else tuple(shape)
     if rows[1:] != wanted or len(rows) != len(wanted) + 1 or rows[0] < 1:
@@ -127,10 +138,10 @@ def _rows_shape(shape: Sequence[int], manifest: Manifest) -> tuple[int, ...]:
 
 
 def check_writable(manifest: Manifest) -> None:
-    """Refuse to answer with an array what is several, or strings.
+    """Refuse a network whose answers are not one array of numbers.
 
     Raises:
-        BadRequest: for such a network.
+        BadRequest: where the network has several outputs, or one of strings.
     """
     outputs = manifest.outputs
     if len(outputs) != 1 or outputs[0].datatype == "BYTES":
@@ -142,13 +153,17 @@ def check_writable(manifest: Manifest) -> None:
 
 
 def write_array(manifest: Manifest, answers: Outputs) -> bytes:
-    """The network's one output as an .npy array ``[n, ...]``, little-endian.
+    """The network's only output as an .npy array ``[n, ...]``, little-endian.
+
+    Args:
+        manifest: of the model; the array needs nothing of it.
+        answers: the outputs of a judged run.
 
     Raises:
         InvalidInstances: naming the instances whose values overflow the network.
     """
     del manifest
-    best_places(answers)  # refuses what is no number
+    best_places(answers)  # refuses answers that are not finite
     output = np.ascontiguousarray(answers[0])
     output = output.astype(output.dtype.newbyteorder("<"), copy=False)
     stream = io.BytesIO()

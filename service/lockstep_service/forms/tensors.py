@@ -1,4 +1,4 @@
-"""Tensors: from what a request holds to float32 ``[n, ...]``, checked against the manifest."""
+"""Tensors: the values of a request as float32 ``[n, ...]``, checked against the manifest."""
 
 from __future__ import annotations
 
@@ -23,8 +23,15 @@ VALUES_AT_ONCE = 2**16
 def features_of_instances(instances: Any, manifest: Manifest) -> FeatureArray:
     """Features of the plain dialect's instances.
 
+    Args:
+        instances: the parsed JSON: a list of instances.
+        manifest: of the model.
+
+    Returns:
+        float32 ``[n, ...]``.
+
     Raises:
-        BadRequest: where they are no list.
+        BadRequest: where the instances are not a list.
         InvalidInstances: naming the instance and the column that is wrong.
     """
     if not isinstance(instances, list):
@@ -41,6 +48,9 @@ def features_of_tensor(data: Any, shape: Sequence[int], manifest: Manifest) -> F
         data: nested lists of the given shape, or one flat list.
         shape: as the request states it; it must be the manifest's.
         manifest: of the model.
+
+    Returns:
+        float32 of the given shape, ``[n, ...]``.
 
     Raises:
         BadRequest: where data and shape contradict each other or the manifest.
@@ -59,16 +69,16 @@ def features_of_tensor(data: Any, shape: Sequence[int], manifest: Manifest) -> F
             f"row-major, nested or flat."
         )
     _check_types(flat, manifest)
-    with np.errstate(over="ignore"):  # what float32 cannot hold is refused as infinite
+    with np.errstate(over="ignore"):  # too large for float32: becomes infinite, which is refused
         features = np.array(flat, np.float64).astype(np.float32).reshape(shape)
     return checked(features, manifest)
 
 
 def check_shape(shape: Sequence[int], manifest: Manifest) -> None:
-    """Hold a tensor's shape against the manifest.
+    """Check a tensor's shape against the manifest.
 
     Raises:
-        BadRequest: where it is another, or has no rows.
+        BadRequest: where the shape differs, or has no rows.
     """
     wanted = manifest.instance_shape
     if len(shape) != len(wanted) + 1 or tuple(shape[1:]) != wanted or shape[0] < 1:
@@ -80,13 +90,17 @@ def check_shape(shape: Sequence[int], manifest: Manifest) -> None:
 
 
 def checked(features: FeatureArray, manifest: Manifest) -> FeatureArray:
-    """Features that the network was trained for.
+    """Check features against the manifest, and return them unchanged.
+
+    Args:
+        features: float32 ``[n, ...]``.
+        manifest: of the model.
 
     Raises:
         InvalidInstances: naming the instance and the column that is wrong.
     """
     if manifest.all_numeric and is_finite(features):
-        return features  # all there is to check; else the checks say what is wrong
+        return features  # nothing else to check; the checks below find what is wrong
     if manifest.columns:
         check_features(features, manifest.columns)
     else:
@@ -95,10 +109,11 @@ def checked(features: FeatureArray, manifest: Manifest) -> FeatureArray:
 
 
 def is_finite(features: FeatureArray) -> bool:
-    """Whether there is neither NaN nor infinity among the features.
+    """Whether all features are finite.
 
-    For one row by a single product: zero times either of them is NaN, and whatever else is added
-    to NaN stays NaN. For many a few at a time, so that what is noted of them stays in the cache.
+    One row is checked by its product with zeros: zero times NaN or infinity is NaN, and a sum with
+    NaN is NaN. Several rows are checked in parts, so that the result of `isfinite` stays in the
+    processor's cache.
     """
     values = features.reshape(-1)
     if len(features) == 1:
@@ -109,14 +124,14 @@ def is_finite(features: FeatureArray) -> bool:
 
 @cache
 def zeros(size: int) -> FeatureArray:
-    """So many zeros, which nobody can change."""
-    made = np.zeros(size, np.float32)
-    made.flags.writeable = False
-    return made
+    """A read-only float32 array ``[size]`` of zeros, which all callers share."""
+    array = np.zeros(size, np.float32)
+    array.flags.writeable = False
+    return array
 
 
 def _flatten(data: list[Any], shape: Sequence[int]) -> list[Any]:
-    """Nested lists of exactly the given shape as one list."""
+    """Flatten nested lists of exactly the given shape."""
     level: list[Any] = [data]
     for axis, size in enumerate(shape):
         for i, part in enumerate(level):

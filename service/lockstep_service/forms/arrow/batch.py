@@ -1,4 +1,4 @@
-"""A batch of an Arrow stream: its buffers, each held to the bytes that there are."""
+"""A record batch of an Arrow stream: its buffers, each checked against the bytes of the body."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ from lockstep_service.forms.arrow.strings import Strings, strings_of
 
 
 def slice_of(data: memoryview, start: int, length: int) -> memoryview:
-    """Some bytes, all of which are there.
+    """The bytes from ``start`` on.
+
+    Args:
+        data: to take them from.
+        start: index of the first byte.
+        length: number of bytes.
 
     Raises:
-        ValueError: where they are not.
+        ValueError: where the range is not within the data.
     """
     if start < 0 or length < 0 or start + length > len(data):
         raise ValueError("bytes that are not there")
@@ -25,14 +30,17 @@ def slice_of(data: memoryview, start: int, length: int) -> memoryview:
 
 
 class Batch:
-    """The buffers of a batch, taken one after the other in the order of its fields.
+    """A record batch, whose buffers are taken one after the other in the order of its fields.
 
-    Whatever contradicts itself raises one of the reader's ``BROKEN``.
+    Contradictory bytes raise one of the reader's ``BROKEN`` errors.
 
     Args:
         header: the table that describes the batch.
         body: the bytes of its buffers.
         fields: its columns.
+
+    Attributes:
+        rows: number of rows.
 
     Raises:
         BadRequest: where the buffers are compressed.
@@ -52,21 +60,21 @@ class Batch:
         self._buffers = _pairs(header, 2)
         start, count = header.vector(4)
         self._view_buffers = np.frombuffer(header.data, "<i8", count, start).tolist()
-        # No byte is read twice, so that a small body cannot stand for a large one.
+        # Buffers must not overlap, so that a small body cannot expand to many values.
         lengths = [length for _, length in self._buffers]
         if min(lengths, default=0) < 0 or sum(lengths) > len(body):
             raise ValueError("buffers that overlap")
         if len(self._nodes) != len(fields) or any(n != self.rows for n, _ in self._nodes):
             raise ValueError("columns of another length than the batch's")
         for lists in (self._nodes, self._buffers, self._view_buffers):
-            lists.reverse()  # the end of a list is where one is taken from
+            lists.reverse()  # list.pop takes from the end
 
     def take_buffer(self) -> memoryview:
         """The next buffer."""
         return slice_of(self._body, *self._buffers.pop())
 
     def take_missing(self) -> Mask | None:
-        """Of the next column, which rows are missing."""
+        """The next column's mask of missing rows, bool ``[rows]``; None if none is missing."""
         _, missing = self._nodes.pop()
         bits = self.take_buffer()
         if len(bits):
@@ -77,7 +85,7 @@ class Batch:
         return None
 
     def skip_node(self) -> None:
-        """Pass over a column that has no buffers."""
+        """Skip a column that has no buffers."""
         self._nodes.pop()
 
     def take_strings(self, field: Field) -> Strings:
@@ -88,13 +96,13 @@ class Batch:
         return strings_of(field.layout, self.rows, places, data, field.longest)
 
     def end(self) -> None:
-        """Hold the batch to having nothing more."""
+        """Check that all nodes and buffers were taken."""
         if self._nodes or self._buffers:
             raise ValueError("buffers that no column has")
 
 
 def _pairs(table: FlatTable, number: int) -> list[list[int]]:
-    """A vector of pairs of 64-bit numbers: of (length, missing), or of (offset, length)."""
+    """A vector of pairs of 64-bit numbers: (length, missing) or (offset, length)."""
     start, count = table.vector(number)
     flat = np.frombuffer(table.data, "<i8", 2 * count, start)
     pairs: list[list[int]] = flat.reshape(count, 2).tolist()
@@ -102,10 +110,10 @@ def _pairs(table: FlatTable, number: int) -> list[list[int]]:
 
 
 def bits_of(data: memoryview, n: int) -> Mask:
-    """The first n bits, least significant first.
+    """The first n bits as bool ``[n]``, least significant bit first.
 
     Raises:
-        ValueError: where there are fewer.
+        ValueError: where the data has fewer bits.
     """
     packed = np.frombuffer(data, np.uint8, (n + 7) // 8)
     return np.unpackbits(packed, count=n, bitorder="little").view(np.bool_)

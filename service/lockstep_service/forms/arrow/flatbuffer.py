@@ -1,7 +1,7 @@
-"""FlatBuffers, read: the tables in which Arrow's messages describe themselves.
+"""A reader of FlatBuffers tables, in which Arrow's messages are described.
 
-Every read is held to the bytes that there are. FlatBuffers' own Python runtime does the same and
-takes five times as long, which an Arrow stream pays for each of its columns.
+Every read is checked against the bounds of the buffer. FlatBuffers' own Python runtime does the
+same and takes five times as long. The cost arises for each column of a stream.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _OFFSET = struct.Struct("<I")
 
 
 class FlatTable:
-    """A table: fields by number, any of which may not be there.
+    """A table: fields by number, each of which may be absent.
 
-    What does not lie within the bytes raises ValueError or struct.error.
+    A read beyond the buffer raises ValueError or struct.error.
 
     Args:
         data: the whole buffer.
-        at: where the table begins.
+        at: index of the table's first byte.
     """
 
     __slots__ = ("_at", "_offsets", "data")
@@ -40,26 +40,31 @@ class FlatTable:
 
     @classmethod
     def root(cls, data: bytes) -> FlatTable:
-        """The table that a buffer holds."""
+        """The root table of a buffer."""
         return cls(data, _OFFSET.unpack_from(data)[0])
 
     def has(self, number: int) -> bool:
-        """Whether a field is there."""
+        """Whether a field is present."""
         return number < len(self._offsets) and self._offsets[number] != 0
 
     def number(self, number: int, form: struct.Struct) -> int:
-        """A field that is a number; 0 where it is not there."""
+        """A field that is a number; 0 if it is absent.
+
+        Args:
+            number: of the field.
+            form: the number's binary format.
+        """
         if number >= len(self._offsets) or not self._offsets[number]:
             return 0
         value: int = form.unpack_from(self.data, self._at + self._offsets[number])[0]
         return value
 
     def table(self, number: int) -> FlatTable | None:
-        """A field that is itself a table."""
+        """A field that is a table; None if it is absent."""
         return FlatTable(self.data, self._target(number)) if self.has(number) else None
 
     def vector(self, number: int) -> tuple[int, int]:
-        """Where the members of a field that is a vector begin, and how many there are."""
+        """A field that is a vector: the index of its first member, and the number of members."""
         if not self.has(number):
             return 0, 0
         start = self._target(number)
@@ -71,7 +76,7 @@ class FlatTable:
 
         Args:
             number: of the field.
-            most: how many are read.
+            most: number of members to read.
         """
         start, count = self.vector(number)
         places = range(start, start + 4 * min(count, most), 4)
@@ -82,7 +87,7 @@ class FlatTable:
 
         Args:
             number: of the field.
-            most: how many bytes are read.
+            most: number of bytes to read.
         """
         start, length = self.vector(number)
         return self.data[start : start + min(length, most)]

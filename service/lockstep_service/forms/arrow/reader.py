@@ -1,8 +1,8 @@
-"""The reader of Arrow streams: the batches' bytes as values by column, without a copy of numbers.
+"""The reader of Arrow streams: values by column, without a copy of numbers.
 
-The small readers in C take lengths on trust in places: twelve bytes end the process of one that was
-tried (nanoarrow 0.9). Here every buffer is a slice of the body and every index is held to its
-bounds, so the worst that bytes can do is to be refused.
+Small readers in C do not check all lengths: twelve bytes crash the process with nanoarrow 0.9. Here
+every buffer is a slice of the body, and every index is checked against its bounds. So malformed
+bytes are only ever refused.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ CONTINUATION = b"\xff\xff\xff\xff"
 FILE_MAGIC = b"ARROW1"
 OLDEST_VERSION = 3  # V4: 64-bit lengths and validity as today
 SCHEMA, DICTIONARY, BATCH = 1, 2, 3
-# Each costs time of its own, however few its rows.
+# Each message costs time, even without rows.
 MOST_MESSAGES = 10_000
-# A bit or nothing at all may stand for a value: so few bytes may ask for no more than this.
+# A value may take one bit or no byte at all. A body may hold this many values, or one per byte if
+# that is more.
 MOST_VALUES_OF_FEW_BYTES = 2**20
-# What the format's own readers raise for bytes that contradict each other.
+# The errors that reading contradictory bytes raises.
 BROKEN = (struct.error, ValueError, IndexError, TypeError, OverflowError, KeyError)
 
 
@@ -39,7 +40,7 @@ class Message(NamedTuple):
     """One message of a stream.
 
     Attributes:
-        kind: schema, dictionary or batch.
+        kind: ``SCHEMA``, ``DICTIONARY`` or ``BATCH``; others are refused.
         header: the table that describes it.
         body: the bytes of its buffers.
     """
@@ -50,7 +51,12 @@ class Message(NamedTuple):
 
 
 class Dictionary(NamedTuple):
-    """The strings that indices stand for; a missing one among them is told by the mask."""
+    """The strings of a dictionary-encoded column.
+
+    Attributes:
+        strings: by index.
+        missing: which of them are missing, bool ``[n]``; None if none is.
+    """
 
     strings: Strings
     missing: Mask | None
@@ -60,11 +66,11 @@ def read_stream(body: Body, columns: Sequence[Column]) -> dict[str, ColumnValues
     """The values of an Arrow stream by column.
 
     Args:
-        body: the whole stream with its end-of-stream marker, uncompressed inside.
-        columns: of the network; the stream's must be these, in any order.
+        body: the whole stream with its end-of-stream marker, its buffers uncompressed.
+        columns: of the network; the stream must have the same, in any order.
 
     Raises:
-        BadRequest: where the bytes are no such stream.
+        BadRequest: where the bytes are not such a stream, or hold too many messages or values.
         InvalidInstances: naming the column that is unknown, absent or of another type.
     """
     if body.startswith(FILE_MAGIC):
@@ -110,10 +116,11 @@ def _read(body: memoryview, columns: Sequence[Column]) -> dict[str, ColumnValues
 
 
 def _messages(body: memoryview) -> Iterator[Message]:
-    """The messages in their order, up to the end that the stream states."""
+    """The messages in their order, up to the end-of-stream marker."""
     at = 0
     for _ in range(MOST_MESSAGES):
-        if at == len(body):  # readers take it for the end, but so it looks between two batches
+        # Other readers accept this as the end, but a stream cut between two batches looks the same.
+        if at == len(body):
             raise BadRequest(
                 "Expected an Arrow IPC stream with its end-of-stream marker, got one that stops "
                 "without it, cut perhaps; close the writer, and send the whole of the stream."
@@ -141,7 +148,7 @@ def _messages(body: memoryview) -> Iterator[Message]:
 
 
 def _values(field: Field, batch: Batch, dictionaries: dict[int, Dictionary]) -> ColumnValues:
-    """The next column of a batch."""
+    """The values of a batch's next column."""
     if field.dictionary is not None:
         missing = batch.take_missing()
         indices = np.frombuffer(batch.take_buffer(), field.dtype, batch.rows)
@@ -161,7 +168,7 @@ def _values(field: Field, batch: Batch, dictionaries: dict[int, Dictionary]) -> 
 
 
 def _looked_up(indices: NDArray[Any], missing: Mask | None, dictionary: Dictionary) -> Words:
-    """Indices into a dictionary as words; only those that occur are read."""
+    """The words that indices into a dictionary stand for; unused words are not read."""
     present = indices if missing is None else indices[~missing]
     used, inverse = np.unique(present, return_inverse=True)
     if len(used) and (used[0] < 0 or used[-1] >= len(dictionary.strings)):
@@ -180,7 +187,7 @@ def _looked_up(indices: NDArray[Any], missing: Mask | None, dictionary: Dictiona
 def _read_dictionary(
     message: Message, fields: Sequence[Field], dictionaries: dict[int, Dictionary]
 ) -> None:
-    """Keep a dictionary; one that comes again replaces itself."""
+    """Keep a dictionary by its number; a later one with the same number replaces it."""
     number = message.header.number(0, LONG)
     if message.header.number(2, BOOL):
         raise BadRequest("Expected whole Arrow dictionaries, got a delta; write them whole.")
@@ -195,7 +202,7 @@ def _read_dictionary(
 
 
 def _joined(pieces: Sequence[ColumnValues]) -> ColumnValues:
-    """A column's values of all batches."""
+    """The values of a column over all batches."""
     if len(pieces) == 1:
         return pieces[0]
     numbers = [piece for piece in pieces if isinstance(piece, Numbers)]

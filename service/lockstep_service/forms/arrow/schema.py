@@ -1,4 +1,4 @@
-"""The schema of an Arrow stream: its fields, held against the columns of the network.
+"""The schema of an Arrow stream: its fields, checked against the columns of the network.
 
 The numbers of fields and types are those of Arrow's ``Schema.fbs``.
 """
@@ -30,7 +30,7 @@ WANTED = {"numeric": "numbers", "boolean": "booleans", "categorical": "strings"}
 
 
 class Layout(Enum):
-    """How the values of a field lie in a batch."""
+    """The memory layout of a field's values in a batch."""
 
     NULL = "null"
     BOOL = "bool"
@@ -59,8 +59,8 @@ class Field(NamedTuple):
         name: of its column.
         layout: of its values, or of its dictionary's.
         dtype: of its values, or of the indices into its dictionary.
-        dictionary: the number by which the stream names its dictionary, where it has one.
-        longest: bytes of the longest category that its column knows.
+        dictionary: the number of its dictionary in the stream; None if it has none.
+        longest: bytes of the longest category of its column.
     """
 
     name: str
@@ -71,20 +71,23 @@ class Field(NamedTuple):
 
 
 def read_fields(schema: FlatTable, columns: Sequence[Column]) -> list[Field]:
-    """The fields of a stream whose columns are those of the network.
+    """The fields of a stream, which must be the columns of the network.
 
     Args:
-        schema: the table that is the first message's header.
+        schema: the header of the stream's first message.
         columns: of the network.
+
+    Returns:
+        The fields, in the order of the stream.
 
     Raises:
         BadRequest: where numbers are big-endian.
-        InvalidInstances: naming the columns that are unknown, absent, there twice, or of a type
+        InvalidInstances: naming the columns that are unknown, absent, present twice, or of a type
             that no network takes.
     """
     if schema.number(0, SHORT):
         raise BadRequest("Expected an Arrow stream of little-endian numbers, got big-endian ones.")
-    # What is past this is wrong already, and need not be read to be refused.
+    # A stream with more fields than this is refused without reading the rest.
     tables = schema.tables(1, len(columns) + MOST_PROBLEMS)
     longest = max(len(column.name.encode()) for column in columns)
     names = [_name(table, longest) for table in tables]
@@ -102,7 +105,7 @@ def read_fields(schema: FlatTable, columns: Sequence[Column]) -> list[Field]:
 
 
 def _name(field: FlatTable, longest: int) -> str:
-    """A field's name; of one that is longer than every column's only the beginning."""
+    """A field's name, cut if it is longer than the longest name of a column."""
     name = field.text(0, longest + 1)
     return name.decode(errors="replace") if len(name) <= longest else _cut(name)
 
@@ -130,7 +133,7 @@ def _field(table: FlatTable, column: Column) -> Field | InvalidValue:
 
 
 def _dtype(kind: int, parameters: FlatTable | None) -> np.dtype[Any]:
-    """The type of numbers; what Arrow does not know raises ValueError."""
+    """The numpy type of numbers; IndexError or ValueError if Arrow has no such type."""
     if parameters is None:
         raise ValueError("a type of numbers without its width")
     if kind == FLOATING_TYPE:

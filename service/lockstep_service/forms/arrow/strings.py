@@ -1,4 +1,4 @@
-"""The strings of an Arrow column: with offsets of 32 or 64 bits, or as views."""
+"""The strings of an Arrow column, stored with offsets of 32 or 64 bits, or as views."""
 
 from __future__ import annotations
 
@@ -18,13 +18,11 @@ SHOWN_BYTES = 64
 
 
 class Strings(ABC):
-    """Strings of which some are asked for.
-
-    Only those are looked at: a dictionary may hold many that no row uses.
+    """Strings that are read on demand, because a dictionary may hold many that no row uses.
 
     Args:
-        longest: bytes of the longest word that is looked for; of what is longer, only so many and
-            one more are read, since many strings may share the same bytes.
+        longest: bytes of the longest category. Of a longer string at most
+            ``max(longest, SHOWN_BYTES) + 1`` are read, because many views may share the same bytes.
     """
 
     def __init__(self, longest: int) -> None:
@@ -35,21 +33,24 @@ class Strings(ABC):
 
     @abstractmethod
     def _raw(self, places: NDArray[np.int64]) -> Iterator[bytes]:
-        """The bytes of some of them, each cut where it is too long."""
+        """The bytes of the strings at the given indices, each cut if it is too long."""
 
     def take(self, places: NDArray[np.int64]) -> list[str]:
-        """Some of them, in that order.
+        """The strings at the given indices, in their order.
+
+        Args:
+            places: indices, ``[k]``.
 
         Raises:
-            ValueError: where one is not UTF-8.
+            ValueError: where a string is not UTF-8.
         """
         return [self._decoded(word) for word in self._raw(places)]
 
     def distinct(self) -> tuple[list[str], NDArray[np.int64]]:
-        """Those that occur, and for each of all the place of its word among them.
+        """The distinct strings, and for each string its index among them, ``[n]``.
 
         Raises:
-            ValueError: where one is not UTF-8.
+            ValueError: where a string is not UTF-8.
         """
         index: dict[bytes, int] = {}
         n = len(self)
@@ -60,11 +61,12 @@ class Strings(ABC):
     def _decoded(self, word: bytes) -> str:
         if len(word) < self._most:
             return word.decode()
-        return f"{word[:SHOWN_BYTES].decode(errors='ignore')}…".ljust(self._most)  # equals no word
+        # Longer than every category, so it equals none.
+        return f"{word[:SHOWN_BYTES].decode(errors='ignore')}…".ljust(self._most)
 
 
 class _Spans(Strings):
-    """Strings side by side: each ends where the next begins."""
+    """Strings with offsets: each ends where the next begins."""
 
     def __init__(self, offsets: NDArray[Any], data: memoryview, longest: int) -> None:
         super().__init__(longest)
@@ -84,7 +86,7 @@ class _Spans(Strings):
 
 
 class _Views(Strings):
-    """Strings told by length and place each; a short one stands there itself."""
+    """Strings as views: length, buffer and offset; a short string is inside its view."""
 
     def __init__(self, n: int, views: memoryview, data: Sequence[memoryview], longest: int) -> None:
         super().__init__(longest)
@@ -112,17 +114,17 @@ class _Views(Strings):
 def strings_of(
     layout: Layout, n: int, places: memoryview, data: Sequence[memoryview], longest: int
 ) -> Strings:
-    """The strings that a column's buffers hold.
+    """The strings of a column's buffers.
 
     Args:
         layout: strings, large strings or views.
-        n: how many there are.
+        n: number of strings.
         places: the buffer of offsets or views.
         data: the buffers of bytes.
-        longest: bytes of the longest word that is looked for.
+        longest: bytes of the longest category.
 
     Raises:
-        ValueError: where the buffers do not hold them.
+        ValueError: where the buffers are too short, or the offsets are out of order.
     """
     if layout is Layout.VIEWS:
         return _Views(n, places, data, longest)

@@ -1,8 +1,8 @@
-"""The Arrow form of the plain dialect: a stream of columns in, a stream of columns out.
+"""The Arrow form of the plain dialect: one stream of columns per body.
 
-``application/vnd.apache.arrow.stream``: what pyarrow's ``ipc.new_stream`` and polars'
-``write_ipc_stream`` write, up to the marker that ends it. Columns carry raw values, as the plain
-dialect's JSON does.
+Its content type is ``application/vnd.apache.arrow.stream``. pyarrow's ``ipc.new_stream`` and
+polars' ``write_ipc_stream`` write such streams, with the end-of-stream marker. Columns hold raw
+values, like the plain dialect's JSON.
 """
 
 from __future__ import annotations
@@ -30,12 +30,15 @@ def read_columns(body: Body, manifest: Manifest) -> FeatureArray:
     """Features of a body that is an Arrow stream.
 
     Args:
-        body: the whole of it: the network's columns by name, in any order. Numbers of any width, a
-            category as a string, plain or by dictionary; null is missing.
+        body: a stream with the network's columns by name, in any order. Numbers have any width; a
+            category is a string, plain or dictionary-encoded; null is missing.
         manifest: of the model.
 
+    Returns:
+        float32 ``[n, d]`` for the d columns of the manifest.
+
     Raises:
-        BadRequest: where it is no such stream, or the network has no columns.
+        BadRequest: where the body is not such a stream, or the network has no columns.
         InvalidInstances: naming the instance and the column that is wrong.
     """
     if not manifest.columns:
@@ -51,10 +54,10 @@ def write_columns(manifest: Manifest, answers: Outputs) -> bytes:
 
     Args:
         manifest: of the model.
-        answers: of a judged run.
+        answers: the outputs of a judged run.
 
     Raises:
-        InvalidInstances: naming the instances whose answer is no number.
+        InvalidInstances: naming the instances whose answer is not finite.
     """
     best = best_places(answers)
     outputs = answers[:-1]
@@ -65,7 +68,7 @@ def write_columns(manifest: Manifest, answers: Outputs) -> bytes:
 
 
 def label_column(classes: tuple[Label, ...]) -> NDArray[Any]:
-    """The labels as values of one type: their own where they share one, else strings."""
+    """The labels as an array ``[classes]``, of their common type or else of strings."""
     kinds = {type(label) for label in classes}
     if kinds in ({int}, {bool}, {float}) and not _is_large(classes):
         return np.array(classes)
@@ -73,5 +76,5 @@ def label_column(classes: tuple[Label, ...]) -> NDArray[Any]:
 
 
 def _is_large(classes: tuple[Label, ...]) -> bool:
-    """Whether a whole number is among them that 64 bits do not hold."""
+    """Whether a label is an integer that does not fit into 64 bits."""
     return any(type(label) is int and not -(2**63) <= label < 2**63 for label in classes)

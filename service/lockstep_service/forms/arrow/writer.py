@@ -1,4 +1,4 @@
-"""The writer of Arrow streams: one batch of columns without missing values."""
+"""The writer of Arrow streams: one record batch of columns without missing values."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class AnswerField(NamedTuple):
     Attributes:
         name: of the column.
         kind: numpy's letter for its kind: f, i, u, b, or U for strings.
-        bytes: of one number.
+        bytes: size of one number; 0 for booleans and strings.
     """
 
     name: str
@@ -34,7 +34,7 @@ class AnswerField(NamedTuple):
 
 
 def write_stream(names: Sequence[str], columns: Sequence[NDArray[Any]]) -> bytes:
-    """An Arrow IPC stream of one batch.
+    """An Arrow IPC stream of one record batch.
 
     Args:
         names: of the columns.
@@ -47,7 +47,7 @@ def write_stream(names: Sequence[str], columns: Sequence[NDArray[Any]]) -> bytes
     for name, column in zip(names, columns, strict=True):
         kind = "U" if column.dtype.kind == "O" else column.dtype.kind
         fields.append(AnswerField(name, kind, column.dtype.itemsize if kind in "fiu" else 0))
-        for buffer in (b"", *_buffers(column)):  # no bits of missing values: none is missing
+        for buffer in (b"", *_buffers(column)):  # an empty validity buffer: no value is missing
             places.append((at, len(buffer)))
             parts.append(_padded(buffer))
             at += len(parts[-1])
@@ -73,7 +73,7 @@ def _padded(data: bytes) -> bytes:
 
 @lru_cache(maxsize=KEPT_SCHEMAS)
 def _schema_message(fields: tuple[AnswerField, ...]) -> bytes:
-    """The message that tells the columns; a network's answers all begin with the same one."""
+    """The message of the schema; cached, because all answers of a network have the same one."""
     builder = flatbuffers.Builder(1024)
     offsets = [_field(builder, field) for field in fields]
     builder.StartVector(4, len(offsets), 4)
@@ -103,7 +103,7 @@ def _field(builder: Any, field: AnswerField) -> int:
 
 
 def _type(field: AnswerField) -> tuple[int, Callable[[Any], object]]:
-    """The type's place in Arrow's union of types, and what writes its parameters."""
+    """The type's number in Arrow's union of types, and a function that writes its parameters."""
     match field.kind:
         case "f":
             precision = {2: 0, 4: 1, 8: 2}[field.bytes]
