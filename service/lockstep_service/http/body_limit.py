@@ -1,4 +1,4 @@
-"""The limit of a request's body."""
+"""The body limit: middleware that stops a request's body at its limit."""
 
 from __future__ import annotations
 
@@ -10,17 +10,23 @@ from lockstep_service.errors import BodyTooLarge
 
 
 class BodyLimit:
-    """Stops a body at its limit: by its announced length, or while its bytes are received."""
+    """Refuses a body above the limit, by its content-length or while its bytes are received.
+
+    Args:
+        app: the ASGI application behind it.
+        limit_bytes: the largest body.
+    """
 
     def __init__(self, app: ASGIApp, limit_bytes: int) -> None:
         self._app = app
         self._limit_bytes = limit_bytes
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Pass one request on.
+        """Pass on one request.
 
         Raises:
-            BodyTooLarge: where the body is announced with more than the limit.
+            BodyTooLarge: where the content-length is above the limit. A body of unknown length
+                raises it while it is received.
         """
         if scope["type"] != "http":
             return self._app(scope, receive, send)
@@ -28,7 +34,7 @@ class BodyLimit:
         length = headers.get(b"content-length")
         if length is None or b"transfer-encoding" in headers:
             receive = self._counted(receive)
-        elif int(length) > self._limit_bytes:  # the HTTP parser holds a body to its length
+        elif int(length) > self._limit_bytes:  # the HTTP parser checks the body against its length
             raise self._too_large(int(length))
         return self._app(scope, receive, send)
 

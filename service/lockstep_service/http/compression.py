@@ -1,4 +1,4 @@
-"""Compressed bodies, both ways: gzip and deflate."""
+"""Compression: requests are decompressed and answers compressed, by gzip or deflate."""
 
 from __future__ import annotations
 
@@ -8,35 +8,36 @@ import zlib
 from lockstep_service.errors import BadRequest, BodyTooLarge, UnsupportedMediaType
 from lockstep_service.http.responses import Body, HeaderLines
 
-# zlib's word for a header that it finds out itself: gzip's or zlib's.
+# With these window bits zlib detects the header itself: gzip's or its own.
 EITHER_HEADER = 32 + zlib.MAX_WBITS
-# x-gzip is the older name of the same (RFC 9110, 8.4.1.3).
+# x-gzip is the older name of gzip (RFC 9110, 8.4.1.3).
 GZIP = frozenset({b"gzip", b"x-gzip"})
 GZIP_MAGIC = b"\x1f\x8b"
-# Each costs time of its own, however few its bytes.
+# Each member costs time, even without bytes.
 MOST_MEMBERS = 10_000
-# So much is unpacked at once: it becomes at most a thousand times as much.
+# Compressed bytes that are decompressed at once. They expand to at most about a thousand times as
+# many.
 PIECE_BYTES = 2**14
-# Below it a compressed answer is no shorter to speak of, and costs more than it saves.
+# A shorter answer becomes hardly shorter by compression, which then costs more than it saves.
 LEAST_BYTES = 4096
 LEVEL = 1
 
 
 def unpack(body: Body, encoding: bytes, limit_bytes: int) -> Body:
-    """The bytes of a body as they were before the client compressed them.
+    """Decompress a body.
 
-    A gzip body may have several members, which are read as one (RFC 1952, 2.2), and zeros behind
-    the last one, as gzip itself reads them. Nothing else may stand behind the end.
+    A gzip body may have several members, which are read as one (RFC 1952, 2.2). Zeros may follow
+    the last member, as in gzip's own tool. Other bytes after the end are refused.
 
     Args:
         body: as received.
-        encoding: the ``Content-Encoding``.
-        limit_bytes: the most that it may unpack to.
+        encoding: the request's ``Content-Encoding``.
+        limit_bytes: the largest body after decompression.
 
     Raises:
-        UnsupportedMediaType: for another encoding than gzip, deflate or identity.
-        BodyTooLarge: where it unpacks to more than the limit; no more than that is unpacked.
-        BadRequest: where it is not what the encoding says.
+        UnsupportedMediaType: for encodings other than gzip, deflate and identity.
+        BodyTooLarge: where the body decompresses to more than the limit. Decompression stops there.
+        BadRequest: where the body does not match its encoding.
     """
     encoding = encoding.strip().lower()
     if encoding in {b"", b"identity"}:
@@ -66,12 +67,12 @@ def unpack(body: Body, encoding: bytes, limit_bytes: int) -> Body:
 
 
 def _unpack_member(rest: memoryview, plain: bytearray, limit_bytes: int) -> memoryview:
-    """Unpack what begins here, and tell what stands behind its end.
+    """Decompress one member, and return the bytes after it.
 
     Args:
-        rest: of the body.
-        plain: what was unpacked so far; it grows.
-        limit_bytes: the most that it may grow to.
+        rest: of the body, from the start of the member.
+        plain: the bytes decompressed so far; those of the member are appended.
+        limit_bytes: the largest size of ``plain``.
     """
     unpacker = zlib.decompressobj(EITHER_HEADER)
     for start in range(0, len(rest), PIECE_BYTES):
@@ -88,14 +89,14 @@ def _unpack_member(rest: memoryview, plain: bytearray, limit_bytes: int) -> memo
 
 
 def pack(body: bytes, accepted: bytes) -> tuple[bytes, HeaderLines]:
-    """An answer compressed as the client asks, where that is worth it.
+    """Compress an answer if the client accepts it and the answer is long enough.
 
     Args:
         body: of the answer.
-        accepted: the ``Accept-Encoding``.
+        accepted: the request's ``Accept-Encoding``.
 
     Returns:
-        The bytes to send, and the header that says what they are.
+        The bytes to send, and the headers that state their encoding; none if not compressed.
     """
     if len(body) < LEAST_BYTES or not accepted:
         return body, ()

@@ -1,4 +1,4 @@
-"""Whether the service still takes requests."""
+"""The gate: whether the service is stopping."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from dataclasses import dataclass
 
 @dataclass
 class Gate:
-    """Whether the service is stopping; readiness says so before the last request is answered."""
+    """Whether the service is stopping.
+
+    Attributes:
+        stopping: true from the first signal on, while requests in flight are still answered. The
+            service then reports that it is not ready.
+    """
 
     stopping: bool = False

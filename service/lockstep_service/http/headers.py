@@ -1,4 +1,4 @@
-"""What a request's headers say, and its id."""
+"""Request headers: content type, deadline and request id."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TIMEOUT_MS = re.compile(rb"0{0,9}[1-9][0-9]{0,8}")
 DEADLINE_HEADER = b"x-request-timeout-ms"
 
 
-# The last of them is what curl -d says of every body.
+# curl -d sends the last of them with every body.
 JSON_TYPES = re.compile(
     rb"((application|text)/([\w.+-]+\+)?json|application/x-www-form-urlencoded)?\s*(;.*)?",
     re.IGNORECASE,
@@ -29,14 +29,14 @@ JSON_TYPES = re.compile(
 
 
 class RequestIds:
-    """Gives a request its id: the client's own, or a new one."""
+    """Gives each request an id: the client's ``X-Request-Id``, or a new one."""
 
     def __init__(self) -> None:
         self._prefix = uuid4().hex[:20].encode()
         self._numbers = count()
 
     def of(self, headers: Headers) -> bytes:
-        """The id of a request with these headers."""
+        """The id of a request with these headers; a new one if the client's is not valid."""
         given = headers.get(b"x-request-id")
         if given is not None and REQUEST_ID.fullmatch(given):
             return given
@@ -44,10 +44,10 @@ class RequestIds:
 
 
 def check_json(headers: Headers) -> None:
-    """Refuse a body that calls itself another thing than JSON; no word at all is taken for JSON.
+    """Refuse a body whose content type is not JSON; without a content type it is JSON.
 
     Raises:
-        UnsupportedMediaType: where the type is another.
+        UnsupportedMediaType: for another content type.
     """
     given = headers.get(b"content-type", b"")
     if given != b"application/json" and not JSON_TYPES.fullmatch(given):
@@ -58,10 +58,14 @@ def check_json(headers: Headers) -> None:
 
 
 def timeout_s(headers: Headers, default_s: float) -> float:
-    """The deadline that a request's header asks for, in seconds from now.
+    """The deadline of a request, in seconds from now.
+
+    Args:
+        headers: by their lower-case names. ``X-Request-Timeout-Ms`` holds milliseconds.
+        default_s: the deadline of a request without that header, in seconds.
 
     Raises:
-        BadRequest: where the header is no such number of milliseconds.
+        BadRequest: where the header is not a whole number from 1 to 999999999.
     """
     value = headers.get(DEADLINE_HEADER)
     if value is None:

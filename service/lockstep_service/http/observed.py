@@ -1,4 +1,4 @@
-"""Every request seen from outside: its id, its status, its time, and what nobody caught."""
+"""The outermost middleware: request ids, metrics, and answers to uncaught errors."""
 
 from __future__ import annotations
 
@@ -13,11 +13,17 @@ from lockstep_service.http.responses import send_answer
 from lockstep_service.view.log import log
 from lockstep_service.view.telemetry import Telemetry
 
-CLIENT_LEFT = 499  # as a metric only; nobody reads that answer
+CLIENT_LEFT = 499  # a status of the metrics only; no such answer is sent
 
 
 class Observed:
-    """Gives a request its id, answers what nobody caught, and counts and times the answer."""
+    """Gives each request an id, answers uncaught errors, and counts and times the answers.
+
+    Args:
+        app: the ASGI application behind it.
+        telemetry: counts and times the answers.
+        ids: of requests.
+    """
 
     def __init__(self, app: ASGIApp, telemetry: Telemetry, ids: RequestIds) -> None:
         self._app = app
@@ -25,14 +31,14 @@ class Observed:
         self._ids = ids
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one request on."""
+        """Pass on one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         begin = perf_counter()
         headers = dict(scope["headers"])
         if b"expect" in headers:
-            receive, send = _hanging_up_unless_asked(receive, send)
+            receive, send = _closing_unless_body_read(receive, send)
         request_id = self._ids.of(headers)
         scope["state"] = {"request_id": request_id, "headers": headers}
         status = 0
@@ -48,7 +54,7 @@ class Observed:
             await self._app(scope, receive, send_with_id)
         except ConnectionResetError:
             status = CLIENT_LEFT
-        except Exception as error:  # noqa: BLE001 - the last line: no internals, no silence
+        except Exception as error:  # noqa: BLE001 - every error becomes an answer or a log line
             if not status:
                 await send_answer(send_with_id, refusal(error, request_id))
             else:
@@ -59,22 +65,22 @@ class Observed:
             self._telemetry.observe(path, status, perf_counter() - begin)
 
 
-def _hanging_up_unless_asked(receive: Receive, send: Send) -> tuple[Receive, Send]:
-    """Hang up after an answer that comes before the body was asked for.
+def _closing_unless_body_read(receive: Receive, send: Send) -> tuple[Receive, Send]:
+    """Close the connection after an answer that is sent before the body was read.
 
-    The client may send the body or not: whether what comes next is that body or a request, nobody
-    can say.
+    A client that sent "Expect: 100-continue" may then send the body or omit it. The service could
+    not tell whether the next bytes are that body or another request.
     """
-    asked = False
+    body_read = False
 
-    async def receive_asked() -> Message:
-        nonlocal asked
-        asked = True
+    async def receive_body() -> Message:
+        nonlocal body_read
+        body_read = True
         return await receive()
 
-    async def send_or_hang_up(message: Message) -> None:
-        if message["type"] == "http.response.start" and not asked:
+    async def send_and_close(message: Message) -> None:
+        if message["type"] == "http.response.start" and not body_read:
             message["headers"] = [*message["headers"], (b"connection", b"close")]
         await send(message)
 
-    return receive_asked, send_or_hang_up
+    return receive_body, send_and_close

@@ -1,9 +1,9 @@
 """Placement: which work on a request is done in the event loop, and which in a thread.
 
-The loop answers everybody, so nothing is to hold it up for much longer than a millisecond; a thread
-costs a request about 0.1 ms more. A body is judged by its bytes, an answer by its values, each for
-itself: a short body may ask for a long answer. What a body unpacks to is not known beforehand, so
-a compressed one is always read in a thread.
+All requests share the event loop, so no work may block it for much longer than a millisecond. A
+thread costs a request about 0.1 ms more. The size of a body decides where it is read, and the size
+of an answer where it is written: a short body may ask for a long answer. The decompressed size of a
+body is not known beforehand, so a compressed body is always read in a thread.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def is_long_to_read(body_bytes: int, headers: Headers) -> bool:
     """Whether a body is read in a thread.
 
     Args:
-        body_bytes: as received.
+        body_bytes: its size as received.
         headers: of the request, by their lower-case names.
     """
     return body_bytes >= READ_IN_LOOP_BYTES or b"content-encoding" in headers
@@ -37,7 +37,7 @@ def is_long_to_write(answers: Outputs) -> bool:
     """Whether an answer is written in a thread.
 
     Args:
-        answers: of a judged run; the place of the best class counts as a value of its row.
+        answers: the outputs of a judged run. The index of the best class counts as a value.
     """
     values = 0
     for output in answers:
@@ -46,7 +46,14 @@ def is_long_to_write(answers: Outputs) -> bool:
 
 
 async def placed(is_long: bool, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Do work in a thread where it is long, else here."""
+    """Call a function in a thread if its work is long, else directly.
+
+    Args:
+        is_long: whether the work is long.
+        work: the function.
+        args: of the function.
+        kwargs: of the function.
+    """
     if is_long:
         return await asyncio.to_thread(work, *args, **kwargs)
     return work(*args, **kwargs)

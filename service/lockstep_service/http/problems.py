@@ -21,11 +21,18 @@ from lockstep_service.http.responses import Answer, HeaderLines
 from lockstep_service.view.log import log
 
 RETRY_AFTER_S = 1
-LONGEST_SENTENCE = 1000  # characters; a sentence may quote what came
+LONGEST_SENTENCE = 1000  # characters; a sentence may quote the request
 
 
 class Problem(NamedTuple):
-    """An answer that says what went wrong."""
+    """The content of an answer to an error.
+
+    Attributes:
+        status: of HTTP.
+        code: for programs, such as ``bad_request``.
+        sentence: for people: what was expected, what came, what to do.
+        headers: of the answer.
+    """
 
     status: int
     code: str
@@ -33,7 +40,8 @@ class Problem(NamedTuple):
     headers: HeaderLines = ()
 
 
-# From the particular to the general; a test holds it against both trees of errors.
+# The first match counts, so a subclass comes before its base. A test checks the table against both
+# trees of errors.
 TABLE: dict[type[LockstepError], tuple[int, str]] = {
     InvalidInstances: (400, "invalid_instances"),
     BadRequest: (400, "bad_request"),
@@ -49,7 +57,7 @@ INTERNAL = "The service failed to answer; the request id finds the reason in its
 
 
 def problem_of(error: Exception) -> Problem:
-    """The answer to an error: no internals leave with a 500."""
+    """The problem of an error. One of status 500 shows no internals."""
     if isinstance(error, HTTPException):
         return _http_problem(error)
     for kind, (status, code) in TABLE.items():
@@ -67,7 +75,7 @@ def _cut(sentence: str) -> str:
 
 def _headers(error: Exception, status: int) -> HeaderLines:
     if status == 413:
-        return ((b"connection", b"close"),)  # the rest of the body is not read
+        return ((b"connection", b"close"),)  # because the rest of the body is not read
     if status != 503:
         return ()
     seconds = error.retry_after_s if isinstance(error, QueueFull) else RETRY_AFTER_S
@@ -75,7 +83,7 @@ def _headers(error: Exception, status: int) -> HeaderLines:
 
 
 def _http_problem(error: HTTPException) -> Problem:
-    """What the router itself refuses."""
+    """The problem of an error that the router raises."""
     headers = tuple((k.lower().encode(), v.encode()) for k, v in (error.headers or {}).items())
     if error.status_code == 404:
         return Problem(404, "unknown_path", "There is nothing at this path; see /docs.", headers)
@@ -87,19 +95,24 @@ def _http_problem(error: HTTPException) -> Problem:
 
 
 def problem_body(problem: Problem, request_id: str) -> bytes:
-    """The body of every answer that is no success."""
+    """The JSON body of the answer to an error."""
     return orjson.dumps({"error": problem.sentence, "code": problem.code, "request_id": request_id})
 
 
 def refusal(error: Exception, request_id: bytes) -> Answer:
-    """The answer to an error, as one that can be sent."""
+    """The answer to an error, complete with body and headers; logged if its status is 500."""
     problem = report(error, request_id)
     body = problem_body(problem, request_id.decode())
     return Answer(body, headers=problem.headers, status=problem.status)
 
 
 def report(error: Exception, request_id: bytes) -> Problem:
-    """The answer to an error; one that promises a reason in the log has it there."""
+    """The problem of an error. One of status 500 is logged, because its answer refers to the log.
+
+    Args:
+        error: any exception.
+        request_id: of the request that failed.
+    """
     problem = problem_of(error)
     if problem.status == 500:
         log.error("request failed", request_id=request_id.decode(), exc_info=error)

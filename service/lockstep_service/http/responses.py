@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from starlette.types import Receive, Send
 
-# One that came in pieces has grown in place, and is not copied once more.
+# A bytearray if the body came in pieces; it is not copied to bytes.
 Body = bytes | bytearray
 HeaderLines = tuple[tuple[bytes, bytes], ...]
 
@@ -14,12 +14,12 @@ JSON = (b"content-type", b"application/json")
 
 
 class Answer(NamedTuple):
-    """What a request is answered with.
+    """The answer to a request.
 
     Attributes:
         body: its bytes.
         kind: the content-type header.
-        headers: the others; the body's length is written where it is sent.
+        headers: the other headers, without the content-length, which is added on sending.
         status: of HTTP.
     """
 
@@ -30,16 +30,16 @@ class Answer(NamedTuple):
 
 
 async def read_body(receive: Receive) -> Body:
-    """The whole body of a request.
+    """Receive the whole body of a request.
 
     Raises:
-        ConnectionResetError: where the client left before it had sent everything.
+        ConnectionResetError: where the client left before it had sent the whole body.
     """
     message = await receive()
     if not message.get("more_body", False) and message["type"] == "http.request":
         body: bytes = message.get("body", b"")
         return body
-    # It grows in place: to join a hundred megabytes at the end would stop everybody for long.
+    # The buffer grows in place: joining a hundred megabytes at the end would block the event loop.
     grown = bytearray()
     while message["type"] == "http.request":
         grown += message.get("body", b"")
