@@ -232,7 +232,7 @@ class _Client:
         await self._loop.sock_sendall(self._socket, data)
 
     async def expect(self, begin: bytes, end: bytes = b"") -> None:
-        """Read an answer; raise `Fault` if it has another begin or end."""
+        """Read an answer; raise `Fault` if it begins or ends differently."""
         got = b""
         while len(got) < len(begin) + len(end) or not got.endswith(end):
             part = await self._loop.sock_recv(self._socket, 65536)
