@@ -1,1 +1,1 @@
-"""What the service shows to people and to their tools."""
+"""Pages for people, and the OpenAPI document for tools."""

@@ -1,4 +1,4 @@
-"""Documentation: /openapi.json of every route, /docs and / without an asset from another host."""
+"""Documentation: /openapi.json, /docs and /, without assets from other hosts."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ ASSETS = {
 
 
 def document(app: FastAPI, endpoints: Sequence[Endpoint[Any]]) -> None:
-    """Give the application its OpenAPI description and its page.
+    """Add the OpenAPI document and the pages to an application.
 
     Args:
-        app: with all its routes.
-        endpoints: of all dialects, which FastAPI does not describe.
+        app: with all its other routes.
+        endpoints: of all dialects. FastAPI does not describe them.
     """
 
     def openapi() -> dict[str, Any]:
@@ -34,7 +34,7 @@ def document(app: FastAPI, endpoints: Sequence[Endpoint[Any]]) -> None:
             app.openapi_schema = describe(app, endpoints)
         return app.openapi_schema
 
-    app.openapi = openapi  # type: ignore[method-assign]  # the documented way to extend it
+    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI documents it
 
     @app.get("/", include_in_schema=False)
     async def index() -> HTMLResponse:

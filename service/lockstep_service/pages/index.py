@@ -1,4 +1,4 @@
-"""The page at /: what is served, and what was proved about it here."""
+"""The page at /: the served versions, and what was proved about them on this machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ td, th {{ text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px sol
 
 
 def index_page(repository: Repository) -> str:
-    """The page for people: what is served, and what was proved about it here."""
+    """The page as HTML: served versions with their proofs, and refused versions with reasons."""
     rows = "".join(
         f"<tr><td>{escape(served.manifest.name)}</td><td>{served.manifest.version}</td>"
         f"<td>{served.manifest.task}</td>"

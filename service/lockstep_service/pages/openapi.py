@@ -1,4 +1,4 @@
-"""What /openapi.json says: every route, from the pydantic models of its bodies."""
+"""The OpenAPI document: every route, described by the pydantic models of its bodies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REFERENCE = "#/components/schemas/{model}"
 
 
 class ProblemBody(BaseModel):
-    """Every answer that is no success."""
+    """The body of an answer to an error."""
 
     error: str = Field(description="What was expected, what came, what to do.")
     code: str
@@ -25,11 +25,11 @@ class ProblemBody(BaseModel):
 
 
 def describe(app: FastAPI, endpoints: Sequence[Endpoint[Any]]) -> dict[str, Any]:
-    """The description of an application, with its endpoints: FastAPI sees them as plain ASGI.
+    """The OpenAPI document of an application and its endpoints.
 
     Args:
-        app: whose own routes FastAPI describes.
-        endpoints: each described by its `Endpoint.operation`.
+        app: with its own routes, which FastAPI describes.
+        endpoints: plain ASGI to FastAPI; each is described by its `Endpoint.operation`.
     """
     schema = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes
@@ -68,7 +68,7 @@ def _described(path: str, operation: Operation) -> dict[str, Any]:
 
 def _describe_problems(operation: dict[str, Any]) -> None:
     responses = operation.setdefault("responses", {})
-    responses.pop("422", None)  # FastAPI's own shape, which never leaves this service
+    responses.pop("422", None)  # FastAPI's own shape, which this service never sends
     problem = {"description": "What went wrong.", "content": _json(ProblemBody)}
     if "requestBody" in operation:
         for status in ("400", "413", "415", "504"):
@@ -78,7 +78,7 @@ def _describe_problems(operation: dict[str, Any]) -> None:
 
 
 def _as_bytes(forms: Mapping[bytes, Form], of_what: str) -> dict[str, Any]:
-    """The forms that are bytes, by their content types."""
+    """The OpenAPI content of binary forms, by content type."""
     return {
         kind.decode(): {
             "schema": {
