@@ -1,1 +1,1 @@
-"""The life of the processes: start, answer, drain, stop."""
+"""The processes of the service: start, answer, drain, stop."""

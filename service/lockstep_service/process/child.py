@@ -1,7 +1,6 @@
-"""A worker's own life: prove the models, wait for the parent's word, serve.
+"""The worker's side of a worker process: prove the models, wait for the parent, serve.
 
-The end of the pipe to the parent says that the parent is gone, however that came about: no worker
-outlives it.
+The pipe to the parent closes when the parent ends, for whatever reason. The worker then stops too.
 """
 
 from __future__ import annotations
@@ -34,28 +33,37 @@ if TYPE_CHECKING:
 def work(
     number: int, settings: Settings, listener: socket, folder: Path, parent: Connection
 ) -> None:
-    """A worker's whole life: prove the models, wait for the word, serve; in a process of its own.
+    """Run a worker: prove the models, wait for the parent, and serve until a signal.
+
+    The messages on the pipe, in order:
+
+    1. to the parent: the names of the models, or the reason why none can be served;
+    2. from the parent: accept connections;
+    3. to the parent: connections are accepted.
 
     Args:
         number: of the worker.
         settings: of the service.
         listener: bound by the parent.
-        folder: where the workers count together.
-        parent: takes the names of the models, or the sentence why there are none.
+        folder: of the shared metrics.
+        parent: the pipe to the parent.
+
+    Raises:
+        SystemExit: with the exit code 3, where no model can be served.
     """
     try:
         stop_on_signals()
         configure_logging(settings.log_level, worker=number)
         count_as(number)
-        from lockstep_service.process.server import serve  # noqa: PLC0415 - the parent, too, imports this file
+        from lockstep_service.process.server import serve  # noqa: PLC0415 - the parent imports this file
 
         app = _prove(settings, parent)
         parent.recv()
-        Thread(target=_outlive_nobody, args=(parent,), daemon=True).start()
+        Thread(target=_stop_with_parent, args=(parent,), daemon=True).start()
         serve(app, listener, settings, lambda: parent.send(True))
-    except (Stopped, EOFError, BrokenPipeError):  # the parent's signal, or its end
+    except (Stopped, EOFError, BrokenPipeError):  # a signal, or the end of the parent
         log.info("stopped")
-        if parent.poll():  # at its end, and so nobody is left to remove it
+        if parent.poll():  # the parent has ended, and cannot remove the folder
             rmtree(folder, ignore_errors=True)
 
 
@@ -72,8 +80,8 @@ def _prove(settings: Settings, parent: Connection) -> Application:
     return app
 
 
-def _outlive_nobody(parent: Connection) -> None:
-    """Drain when the parent is gone, even if it could not say so."""
+def _stop_with_parent(parent: Connection) -> None:
+    """Drain when the parent ends, even if it was killed and sent no signal."""
     try:
         parent.recv()
     except (EOFError, OSError):

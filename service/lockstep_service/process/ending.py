@@ -1,4 +1,4 @@
-"""What each process of the service is: it has a port, stops on a signal, and ends with a code."""
+"""How a process of the service ends: on a signal, or with an exit code if it cannot start."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EXIT_CANNOT_START = 3
 
 
 class Stopped(BaseException):
-    """A signal asked the process to stop; no handler of errors may take it for one."""
+    """A signal asked the process to stop. Not an Exception, so that no error handler catches it."""
 
 
 def stop_on_signals() -> None:
@@ -34,10 +34,10 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def cannot_start(error: LockstepError) -> int:
-    """Say in one sentence on stderr why the service cannot start.
+    """Write to stderr in one sentence why the service cannot start.
 
     Returns:
-        The exit code that goes with it.
+        The exit code, 3.
     """
     sys.stderr.write(f"lockstep: {error}\n")
     return EXIT_CANNOT_START

@@ -1,4 +1,4 @@
-"""``python -m lockstep_service.process.health``: exit code 0 where the service here is ready."""
+"""``python -m lockstep_service.process.health``: exit code 0 if the local service is ready."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from http.client import HTTPConnection, HTTPException
 from lockstep_service.settings import load_settings
 
 TIMEOUT_S = 2.5
-# Who listens everywhere can be asked here.
+# A service that listens on all addresses is reached at the loopback address.
 LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - only compared
 
 
 def is_ready(host: str, port: int) -> bool:
-    """Ask the service's readiness.
+    """Whether the service is ready; false if it does not answer within ``TIMEOUT_S``.
 
     Args:
         host: the address on which it listens.

@@ -10,15 +10,19 @@ BACKLOG = 2048
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket that has the address and does not listen yet: who connects is refused.
+    """Bind a socket that does not listen yet, so that connections are refused.
+
+    Args:
+        host: an IPv4 or IPv6 address, or a name.
+        port: 0 takes a free one.
 
     Raises:
-        CannotStart: where the address cannot be had.
+        CannotStart: where the address cannot be bound.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        # A port whose last connections have only just been closed is free.
+        # Without this option a port stays unusable for a while after its connections were closed.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -33,7 +37,7 @@ def listen(listener: socket.socket) -> None:
     """Let clients connect.
 
     Raises:
-        CannotStart: where another process has begun to listen there since it was bound.
+        CannotStart: where another process has begun to listen on the address since `bind`.
     """
     try:
         listener.listen(BACKLOG)

@@ -1,9 +1,10 @@
-"""Workers: several processes behind one port, started together, restarted, and stopped together.
+"""The parent of the workers: several processes behind one port.
 
-The parent binds the port and answers nothing; it holds no model and imports no engine. Every worker
-proves the models for itself and then waits for the parent's word: the port opens when all of them
-are proved, and so the first connections are spread over all. All accept from the one socket, which
-the parent keeps: who has connected but was not yet accepted loses nothing when a worker dies.
+The parent binds the port and answers nothing. It holds no model and imports no engine. Every worker
+proves the models for itself, and then waits for the parent. The port opens when all workers have
+proved their models, so the first connections are spread over all of them. All workers accept from
+one socket, which the parent keeps open. So a connection that was not yet accepted survives the
+death of a worker.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from lockstep_service.settings import Settings
 from lockstep_service.view.log import configure_logging, log
 from lockstep_service.view.telemetry import forget, shared_metrics
 
-# A worker that lived longer was well; one that did not is restarted after a pause that doubles.
+# A worker that lived longer than WELL_S is restarted at once, and so is one that dies early for the
+# first time. After each further early death the pause before the restart doubles, from 1 s.
 WELL_S = 30.0
 LONGEST_PAUSE_S = 30.0
-# What a worker may take to stop beyond the drain; in all less than a platform's usual 10 s.
+# Time for a worker to stop after the drain. With the default drain the sum is below the 10 s that
+# platforms usually grant.
 STOP_MARGIN_S = 1.5
 
 
@@ -40,7 +43,7 @@ def run(settings: Settings) -> int:
     try:
         with bind(settings.host, settings.port) as listener, shared_metrics() as folder:
             asyncio.run(Workers(settings, listener, folder).serve())
-    except Stopped:  # before there was a worker
+    except Stopped:  # before a worker was started
         pass
     except LockstepError as error:
         return cannot_start(error)
@@ -49,7 +52,13 @@ def run(settings: Settings) -> int:
 
 
 class Workers:
-    """All processes of one service."""
+    """The worker processes of one service.
+
+    Args:
+        settings: of the service.
+        listener: bound, not listening yet.
+        folder: of the shared metrics.
+    """
 
     def __init__(self, settings: Settings, listener: socket, folder: Path) -> None:
         self._settings = settings
@@ -58,10 +67,10 @@ class Workers:
         self._workers: dict[int, Worker] = {}
 
     async def serve(self) -> None:
-        """Start the workers and keep them, until a signal; then drain them.
+        """Start the workers, restart those that die, and drain all of them after a signal.
 
         Raises:
-            CannotStart: where nothing can be served.
+            CannotStart: where no model can be served, or the port is taken.
         """
         signalled = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -71,7 +80,7 @@ class Workers:
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                task.result()  # raises what ended the service
+                task.result()  # raises the error that ended the service
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
         finally:
@@ -81,6 +90,7 @@ class Workers:
             await self._stop()
 
     async def _keep_all(self) -> None:
+        """Start all workers, open the port, and restart workers that die."""
         for number in range(self._settings.workers):
             self._start(number, self._settings)
         proved = [await worker.proved() for worker in self._workers.values()]
@@ -101,7 +111,7 @@ class Workers:
         return worker
 
     async def _keep(self, worker: Worker) -> None:
-        """Start a worker again each time it dies."""
+        """Restart a worker each time it dies."""
         settings = self._settings.model_copy(update={"example": False})
         deaths = 0
         while True:
@@ -122,7 +132,11 @@ class Workers:
             await self._bring_in(worker)
 
     async def _bring_in(self, worker: Worker) -> None:
-        """Let a worker that was restarted accept, once it is proved."""
+        """Let a restarted worker accept connections when it has proved its models.
+
+        Raises:
+            CannotStart: where it cannot, and no other worker is alive.
+        """
         try:
             await worker.proved()
         except CannotStart as error:
@@ -139,8 +153,8 @@ class Workers:
             )
 
     async def _stop(self) -> None:
-        """Drain all workers, and end those that do not come to an end."""
-        self._listener.close()  # else who connects would wait for nobody
+        """Drain all workers, and kill those that do not stop in time."""
+        self._listener.close()  # else new connections would wait, and no process would accept them
         workers = [worker for worker in self._workers.values() if worker.alive]
         for worker in workers:
             worker.terminate()

@@ -1,4 +1,4 @@
-"""One process that serves: start, answer, drain, stop."""
+"""The server: one process that starts, answers, drains and stops."""
 
 from __future__ import annotations
 
@@ -25,16 +25,22 @@ from lockstep_service.repository.repository import Repository
 from lockstep_service.settings import Settings
 from lockstep_service.view.log import configure_logging, log
 
-# Objects that a request makes are freed by their counts; a look for cycles at every 700 of them
-# (Python's default) took a tenth of the time.
+# The objects of a request are freed by their reference counts. A search for cycles after every 700
+# new objects (Python's default) took a tenth of the time.
 GARBAGE_THRESHOLD = 10_000
 
-# A maker of connections, or uvicorn's name for its own.
+# A factory of connections, or uvicorn's name for its own.
 Http = Callable[..., asyncio.Protocol] | Literal["httptools"]
 
 
 class Server(uvicorn.Server):
-    """Uvicorn, with a word when it accepts, and a word to readiness before it drains."""
+    """Uvicorn's server, with a callback when it accepts connections, and a gate.
+
+    Args:
+        config: of uvicorn.
+        app: whose ``state.gate`` is set before the drain, so that the service is not ready.
+        on_accepting: called once, when connections are accepted.
+    """
 
     def __init__(
         self,
@@ -47,13 +53,13 @@ class Server(uvicorn.Server):
         self._on_accepting = on_accepting
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to accept; from now on a signal drains."""
+        """Begin to accept connections, and call ``on_accepting``. From now on a signal drains."""
         await super().startup(sockets=sockets)
         if self._on_accepting is not None:
             self._on_accepting()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Say that the service is stopping, then stop."""
+        """Set the gate to stopping, then drain and stop."""
         self._gate.stopping = True
         super().handle_exit(sig, frame)
 
@@ -65,7 +71,7 @@ def run(settings: Settings) -> int:
         The exit code: 0 after a stop, 3 where the service cannot start.
     """
     configure_logging(settings.log_level)
-    # Uvicorn puts these handlers back when it has drained, and raises the signal once more.
+    # Uvicorn restores these handlers after the drain, and raises the signal again.
     stop_on_signals()
     try:
         app = create_app(settings)
@@ -85,14 +91,20 @@ def _say_ready(app: FastAPI, listener: socket.socket) -> None:
 
 
 def connections(app: Application) -> Callable[..., asyncio.Protocol]:
-    """What uvicorn makes its connections by, for an application with shortcuts."""
+    """The factory of connections for an application with shortcuts."""
     from lockstep_service.connection.connection import Connection  # noqa: PLC0415 - not before the trial
 
     return partial(Connection, app.shortcuts)
 
 
 def configure(app: ASGIApp, http: Http, drain_s: int) -> uvicorn.Config:
-    """How uvicorn serves an application; ``http`` makes its connections."""
+    """Uvicorn's configuration for an application.
+
+    Args:
+        app: to be served.
+        http: makes its connections.
+        drain_s: seconds for requests in flight when the service stops.
+    """
     return uvicorn.Config(
         app,
         loop="uvloop",
@@ -101,13 +113,13 @@ def configure(app: ASGIApp, http: Http, drain_s: int) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # nothing here asks who the client is
+        proxy_headers=False,  # the service does not use the client's address
         timeout_graceful_shutdown=drain_s,
     )
 
 
 def _tried_connections(app: Application, drain_s: int) -> Http:
-    """Our connections; or uvicorn's own, without shortcuts, where ours do not work with it."""
+    """Our connections; uvicorn's own, without shortcuts, if ours fail the trial."""
     fault = fault_of(lambda small: configure(small, "httptools", drain_s))
     if fault is None:
         return connections(app)
@@ -126,19 +138,19 @@ def serve(
     settings: Settings,
     on_accepting: Callable[[], object],
 ) -> None:
-    """Answer what connects to a socket, until a signal; then drain it.
+    """Answer the connections of a socket until a signal, then drain them.
 
     Args:
         app: proved and wired.
-        listener: bound and listening; other processes may accept from it as well.
+        listener: bound and listening; other processes may accept from it too.
         settings: of the service.
         on_accepting: called once, when connections are accepted.
 
     Raises:
-        Stopped: after the signal, when what was in flight has been answered.
+        Stopped: after the signal, when the requests in flight have been answered.
     """
     config = configure(app, _tried_connections(app, settings.drain_s), settings.drain_s)
-    # What was loaded stays: the collector need not look at it again, request after request.
+    # The objects loaded so far live as long as the process. The garbage collector skips them.
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_THRESHOLD)
@@ -147,13 +159,13 @@ def serve(
         on_accepting()
         if settings.example:
             example = _example(app.state.repository, listener.getsockname()[1])
-            print(example, file=sys.stderr)  # noqa: T201 - for a person
+            print(example, file=sys.stderr)  # noqa: T201 - for people, not a log line
 
     Server(config, app, begun).run(sockets=[listener])
 
 
 def _example(repository: Repository, port: int) -> str:
-    """A curl line that works: the first golden row, to the version that a name alone asks for."""
+    """A curl command that sends the first golden row to a model's highest served version."""
     served = next(found for name, version, found in repository.addresses() if name and not version)
     body = orjson.dumps({"instances": served.row}, option=orjson.OPT_SERIALIZE_NUMPY).decode()
     return (

@@ -1,4 +1,4 @@
-"""A worker as its parent sees it: one process, and the pipe that joins them."""
+"""The parent's side of a worker: its process, and the pipe to it."""
 
 from __future__ import annotations
 
@@ -15,27 +15,35 @@ from lockstep_service.errors import CannotStart
 from lockstep_service.process.child import work
 from lockstep_service.settings import Settings
 
-# A new interpreter: a fork of a process with threads or an engine in it may hang.
+# A new interpreter. A fork of a process with threads or an engine may hang.
 SPAWN = get_context("spawn")
 
 
 class Worker:
-    """One process, as its parent sees it.
+    """A worker process, which is started when the object is made.
+
+    Args:
+        number: of the worker.
+        settings: of the service.
+        listener: bound by the parent.
+        folder: of the shared metrics.
 
     Attributes:
-        number: from 0; its successor bears it too.
+        number: from 0; a restarted worker has the same number.
     """
 
     def __init__(self, number: int, settings: Settings, listener: socket, folder: Path) -> None:
         self.number = number
         self._begin = monotonic()
-        self._link, theirs = SPAWN.Pipe()
+        self._link, child_link = SPAWN.Pipe()
         self._process = SPAWN.Process(
-            target=work, args=(number, settings, listener, folder, theirs), name=f"worker-{number}"
+            target=work,
+            args=(number, settings, listener, folder, child_link),
+            name=f"worker-{number}",
         )
         with _interrupts_blocked():
             self._process.start()
-        theirs.close()
+        child_link.close()
 
     @property
     def pid(self) -> int | None:
@@ -53,32 +61,32 @@ class Worker:
         return monotonic() - self._begin
 
     async def proved(self) -> list[str]:
-        """Wait until its models are proved.
+        """Wait until the worker has proved its models.
 
         Returns:
-            Their names.
+            The names of the models.
 
         Raises:
-            CannotStart: where nothing can be served, or the process ended before.
+            CannotStart: where no model can be served, or the process ended before it was ready.
         """
         await _readable(self._link.fileno())
         try:
-            said: list[str] | str = self._link.recv()
+            message: list[str] | str = self._link.recv()
         except (EOFError, OSError) as error:
             code = await self.ended()
             raise CannotStart(
                 f"Worker {self.number} ended with code {code} before it was ready; serve with "
                 f"fewer workers where memory is short."
             ) from error
-        if isinstance(said, str):
-            raise CannotStart(said)
-        return said
+        if isinstance(message, str):
+            raise CannotStart(message)
+        return message
 
     async def accept(self) -> bool:
-        """Tell it to accept connections.
+        """Tell the worker to accept connections, and wait until it does.
 
         Returns:
-            Whether it does; else it has ended.
+            True when it accepts; False if it has ended.
         """
         try:
             self._link.send(True)
@@ -88,10 +96,10 @@ class Worker:
             return False
 
     async def ended(self) -> int | None:
-        """Wait for its end, whoever caused it.
+        """Wait until the process has ended.
 
         Returns:
-            Its exit code; of a signal, the negative number.
+            Its exit code; the negative number of the signal that ended it.
         """
         await _readable(self._process.sentinel)
         self._process.join()
@@ -99,16 +107,16 @@ class Worker:
         return self._process.exitcode
 
     def terminate(self) -> None:
-        """Ask it to drain and stop."""
+        """Ask the worker to drain and stop (SIGTERM)."""
         self._process.terminate()
 
     def kill(self) -> None:
-        """End it, whatever it does."""
+        """End the process at once (SIGKILL)."""
         self._process.kill()
 
 
 async def _readable(descriptor: int) -> None:
-    """Wait until there is something to read, the end included."""
+    """Wait until a descriptor can be read, or its other end was closed."""
     event = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_reader(descriptor, event.set)
@@ -120,11 +128,12 @@ async def _readable(descriptor: int) -> None:
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """What is started meanwhile never sees SIGINT.
+    """Block SIGINT in the processes that are started in this context.
 
-    A terminal sends it to every process at once; the parent alone is to decide.
+    A terminal sends SIGINT to all processes at once, but only the parent decides when to stop.
     """
-    # It unblocks the signal when it starts, and no public name starts it but `start`, too late.
+    # The resource tracker unblocks SIGINT when it starts, so it must run before the signal is
+    # blocked. `Process.start` would start it too late.
     resource_tracker.ensure_running()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
