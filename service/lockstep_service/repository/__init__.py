@@ -1,1 +1,1 @@
-"""Which version answers."""
+"""The repository: which version of a model answers."""

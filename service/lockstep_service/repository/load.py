@@ -1,4 +1,4 @@
-"""Proving every artifact of the models folder, before the first answer."""
+"""Loading the repository: every artifact of the models folder is proved before the first answer."""
 
 from __future__ import annotations
 
@@ -21,10 +21,15 @@ from lockstep_service.view.telemetry import RunMetrics, Telemetry
 
 
 def load_repository(settings: Settings, telemetry: Telemetry) -> Repository:
-    """Prove every artifact below the models folder, and serve those that hold.
+    """Prove every artifact in the models folder, and serve those whose proof holds.
+
+    Args:
+        settings: of the service.
+        telemetry: takes the facts of the proofs, and the metrics of the runs.
 
     Raises:
-        CannotStart: where nothing can be served.
+        CannotStart: where no artifact can be served, the folder cannot be read, or the default
+            model does not exist.
     """
     models: dict[str, Model] = {}
     for name, version, opening in _artifacts(settings.models):
@@ -34,7 +39,7 @@ def load_repository(settings: Settings, telemetry: Telemetry) -> Repository:
         except LockstepError as error:
             model.refused[version] = str(error)
             log.error("model refused", model=name, version=version, reason=str(error))
-        except Exception as error:  # noqa: BLE001 - one artifact must not stop the others
+        except Exception as error:  # noqa: BLE001 - a fault of one artifact must not stop the others
             model.refused[version] = (
                 f"It could not be loaded ({type(error).__name__}); see the log."
             )
@@ -50,7 +55,7 @@ def load_repository(settings: Settings, telemetry: Telemetry) -> Repository:
 
 
 def _artifacts(folder: Path) -> Iterator[tuple[str, int, Opening]]:
-    """Name, version and opening of every artifact; the folder may itself be one."""
+    """Name, version and opening function of every artifact; the folder may itself be one."""
     try:
         if (folder / MANIFEST).exists():
             yield _identity(folder)
@@ -69,16 +74,16 @@ def _artifacts(folder: Path) -> Iterator[tuple[str, int, Opening]]:
 def _versions(entry: Path) -> list[int]:
     try:
         return sorted(set(version_numbers(entry)))
-    except OSError as error:  # lost+found of a mounted volume, for one
+    except OSError as error:  # such as lost+found of a mounted volume
         log.warning("folder passed over", folder=str(entry), reason=error.strerror)
         return []
 
 
 def _identity(folder: Path) -> tuple[str, int, Opening]:
-    """A single artifact is served under the name that it bears."""
+    """Name, version and opening function of a single artifact, by its manifest."""
     try:
         artifact = open_artifact(folder)
-    except LockstepError:  # refused with its reason when it is loaded
+    except LockstepError:  # opened again at load, where it is refused with the reason
         return folder.name, 1, partial(open_artifact, folder)
     return artifact.manifest.name, artifact.manifest.version, lambda: artifact
 
@@ -104,7 +109,7 @@ def _load(
     telemetry.record_load(name, version, manifest.precision, proof)
     invariance = proof.batch_invariance
     run = judged(engine, manifest.task)
-    row = golden.features[:1].copy()  # of a view, all golden rows would stay
+    row = golden.features[:1].copy()  # a view would keep all golden rows in memory
     cost = measure_cost(run, row, settings.max_batch_rows)
     log.info(
         "model proved",

@@ -9,11 +9,19 @@ from lockstep_service.errors import NotServing, UnknownModel
 from lockstep_service.repository.served import Model, Served
 
 Opening = Callable[[], Artifact]
-"""Opens an artifact that was found, or hands over the one that was opened to be found."""
+"""Opens an artifact; it may raise a LockstepError. One that is already open is only returned."""
 
 
 class Repository:
-    """Every model by name, each version either served or refused with its reason."""
+    """Every model by name; each version is served, or refused with a reason.
+
+    Args:
+        models: by name.
+        default_model: the name that answers where a request names no model, if it is set.
+
+    Attributes:
+        models: by name.
+    """
 
     def __init__(self, models: dict[str, Model], default_model: str | None) -> None:
         self.models = models
@@ -21,24 +29,24 @@ class Repository:
         self._paths: dict[tuple[str | None, str | None], Served] = {}
 
     def __iter__(self) -> Iterator[Served]:
-        """Every version that is served."""
+        """All served versions."""
         return (served for model in self.models.values() for served in model.served.values())
 
     @property
     def ready(self) -> bool:
-        """Whether every name has a version that is served."""
+        """Whether every model has a served version."""
         return all(model.served for model in self.models.values())
 
     def find(self, name: str | None = None, version: str | None = None) -> Served:
-        """The version that answers.
+        """The version that answers a name and a number.
 
         Args:
-            name: of the model; None is the only one, or the default.
-            version: its number as a path holds it; None is the highest one that is served.
+            name: of the model; None means the default model, or the only one.
+            version: the number as in a path; None means the highest served version.
 
         Raises:
-            UnknownModel: where there is none of that name or number.
-            NotServing: where it was refused at load, with the reason.
+            UnknownModel: where there is no model of that name, or no version of that number.
+            NotServing: where the version was refused at load, with the reason.
         """
         known = self._paths.get((name, version))
         if known is None:
@@ -79,7 +87,7 @@ class Repository:
         )
 
     def addresses(self) -> Iterator[tuple[str | None, str | None, Served]]:
-        """Every name and version, or None for either, by which a served version can be found."""
+        """The arguments of `find` that give a served version, and that version."""
         for served in self:
             yield served.manifest.name, str(served.manifest.version), served
         for name, model in self.models.items():
@@ -89,6 +97,6 @@ class Repository:
             yield None, None, self.find()
 
     def close(self) -> None:
-        """Answer what waits with the reason, and take nothing more."""
+        """Close all batchers: they fail waiting requests with NotServing, and refuse new ones."""
         for served in self:
             served.batcher.close()

@@ -1,4 +1,4 @@
-"""What the repository holds: names, and the versions of each."""
+"""The content of the repository: models, and their versions."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from lockstep_service.batching.batcher import Batcher
 
 @dataclass(frozen=True, eq=False)
 class Served:
-    """A version that was proved on this machine and answers; equal to no other.
+    """A version that was proved on this machine and answers; compared by identity.
 
     Attributes:
         artifact: on disk.
-        proof: what was proved when it was loaded.
-        batcher: the way to its engine; there is no other.
-        row: a golden row, ``[1, ...]``, as an example of what it is asked.
+        proof: what was proved when the artifact was loaded.
+        batcher: runs rows; nothing else reaches the engine.
+        row: the first golden row, float32 ``[1, ...]``, as an example of an instance.
     """
 
     artifact: Artifact
@@ -29,17 +29,17 @@ class Served:
 
     @property
     def manifest(self) -> Manifest:
-        """What the artifact is."""
+        """The manifest of the artifact."""
         return self.artifact.manifest
 
 
 @dataclass
 class Model:
-    """One name of the repository.
+    """The versions of one model.
 
     Attributes:
         served: versions that answer, by number.
-        refused: the reason, for each version that was refused.
+        refused: reasons of the versions that were refused, by number.
     """
 
     served: dict[int, Served] = field(default_factory=dict)
