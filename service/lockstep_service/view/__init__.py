@@ -1,1 +1,1 @@
-"""What the service says of itself: metrics and log."""
+"""Metrics and log of the service."""

@@ -1,4 +1,4 @@
-"""The log: a line of JSON for each event, on stdout."""
+"""The log: one line of JSON per event, on stdout."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def configure_logging(level: str, **origin: Any) -> None:
     """Send every log line of the process to stdout as JSON.
 
     Args:
-        level: least level that is written.
-        origin: what each line says of the process.
+        level: the lowest level that is written.
+        origin: fields of every line that identify the process, such as ``worker``.
     """
 
     def add_origin(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -48,5 +48,5 @@ def configure_logging(level: str, **origin: Any) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # What it says of start and stop, the service says itself.
+    # The service logs its own start and stop; uvicorn's lines about them would be duplicates.
     logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, root.level))

@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024)
 
 
 class Telemetry:
     """The metrics of one application; two applications in a process do not share them.
 
-    In a worker they are shared with the other workers, and `exposition` adds up over all of them.
+    Workers share their metrics, and `exposition` covers all workers.
     """
 
     def __init__(self) -> None:
@@ -91,11 +91,11 @@ class Telemetry:
         )
 
     def count(self, route: str, status: int) -> None:
-        """Count an answer to what was no request: there is no time that it took."""
+        """Count an answer without a duration: that to bytes which are not a request."""
         self.requests.labels(route, str(status)).inc()
 
     def observe(self, route: str, status: int, seconds: float) -> None:
-        """Count and time one answer; the labels of a route are looked up once."""
+        """Count and time one answer; the labels of a route and status are looked up once."""
         bound = self._bound.get((route, status))
         if bound is None:
             labels = self.requests.labels(route, str(status)), self.seconds.labels(route)
@@ -104,7 +104,7 @@ class Telemetry:
         bound[1].observe(seconds)
 
     def record_load(self, model: str, version: int, precision: str, proof: LoadProof) -> None:
-        """Record what was proved when a model was loaded."""
+        """Record the proof of a version that was loaded."""
         labels = (model, str(version), proof.engine)
         self.golden_equal.labels(*labels, precision).set(proof.golden == "equal")
         self.tile_rows.labels(*labels).set(proof.tile or 0)
@@ -120,9 +120,9 @@ class Telemetry:
 
 @contextmanager
 def shared_metrics() -> Iterator[Path]:
-    """A private folder where the processes that are started meanwhile count together.
+    """A private folder in which processes that are started in this context share their metrics.
 
-    It is in memory where there is such a place: the root file system may be read-only.
+    The folder is in ``/dev/shm`` where possible, because the root file system may be read-only.
 
     Raises:
         CannotStart: where no folder can be written.
@@ -138,8 +138,8 @@ def shared_metrics() -> Iterator[Path]:
             f"folder for temporary files writable, or serve with one worker."
         ) from error
     with folder as path:
-        # The library listens to the environment only. This sets that of the processes to come;
-        # this process counts nothing, and its own stays as it was.
+        # prometheus_client takes the folder from the environment only. putenv sets it for child
+        # processes, and leaves os.environ of this process, which has no metrics, as it was.
         os.putenv("PROMETHEUS_MULTIPROC_DIR", path)
         try:
             yield Path(path)
@@ -148,21 +148,22 @@ def shared_metrics() -> Iterator[Path]:
 
 
 def count_as(worker: int) -> None:
-    """Share the metrics that are made from now on, under the worker's number.
+    """Share the metrics that are made from now on, in files named by the worker's number.
 
-    Its successor counts on in the same files: nothing is lost, and nothing piles up. By what the
-    library publishes, processes count under their own numbers, and leave their files for ever.
+    A restarted worker goes on counting in the same files, so no count is lost and the files do not
+    accumulate. The public interface of prometheus_client names files by process id, and would leave
+    the files of every dead process.
     """
     values.ValueClass = values.MultiProcessValue(lambda: worker)  # type: ignore[no-untyped-call]
 
 
 def forget(worker: int, folder: Path) -> None:
-    """Take what a dead worker said of its present state out of the metrics; its counts stay."""
+    """Remove the gauges of a dead worker from the metrics; its counters stay."""
     multiprocess.mark_process_dead(worker, str(folder))  # type: ignore[no-untyped-call]
 
 
 class RunMetrics:
-    """The metrics of one model's runs, with their labels looked up once."""
+    """The metrics of the runs of one version, with their labels looked up once."""
 
     def __init__(self, telemetry: Telemetry, model: str, version: int) -> None:
         labels = (model, str(version))
@@ -176,5 +177,5 @@ class RunMetrics:
         self._seconds.observe(seconds)
 
     def queued(self, rows: int) -> None:
-        """Tell how many rows wait."""
+        """Set the number of rows that wait."""
         self._queued.set(rows)
