@@ -1,1 +1,1 @@
-"""The service that answers."""
+"""The service: it answers requests over HTTP."""

@@ -1,4 +1,4 @@
-"""The application: the one place where everything is wired."""
+"""The application: the one place where all parts of the service are wired."""
 
 from __future__ import annotations
 
@@ -37,7 +37,11 @@ DESCRIPTION = (
 
 
 class Application(FastAPI):
-    """FastAPI, and the shortcuts past it."""
+    """The FastAPI application, and the shortcuts that bypass it.
+
+    Attributes:
+        shortcuts: for the service's own connections.
+    """
 
     shortcuts: Shortcuts
 
@@ -45,8 +49,12 @@ class Application(FastAPI):
 def create_app(settings: Settings) -> Application:
     """Prove the models, and wire the application that serves them.
 
+    Args:
+        settings: of the service.
+
     Raises:
-        CannotStart: where nothing can be served.
+        CannotStart: where no model can be served, the models folder cannot be read, or the default
+            model does not exist.
     """
     telemetry = Telemetry()
     repository = load_repository(settings, telemetry)
@@ -64,9 +72,9 @@ def create_app(settings: Settings) -> Application:
         description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,
-        redirect_slashes=False,  # to a host that the request names, which may be anybody's
+        redirect_slashes=False,  # a redirect would lead to any host that the request names
         lifespan=lifespan,
-        middleware=[  # the outermost first; nothing gets past it to be answered in plain text
+        middleware=[  # the outermost first: it answers all errors, else they would be plain text
             Middleware(Observed, telemetry, ids),
             Middleware(BodyLimit, settings.body_limit_bytes),
         ],
@@ -81,7 +89,7 @@ def create_app(settings: Settings) -> Application:
         *(Predict(path, repository, limits) for path in PREDICT_PATHS),
         *(Infer(path, repository, limits) for path in INFER_PATHS),
     )
-    # First those that are asked most: a router tries its routes in order.
+    # The busiest routes come first, because a router tries its routes in order.
     app.router.routes[:0] = [
         Route(endpoint.path, endpoint, methods=["POST"]) for endpoint in endpoints
     ]
@@ -107,6 +115,6 @@ async def _answer_problem(request: Request, error: Exception) -> Response:
 
 
 async def _answer_validation(request: Request, error: Exception) -> Response:
-    """FastAPI's own refusal of a path or query, in the shape of every other."""
+    """Answer FastAPI's refusal of a path or query in the shape of all other problems."""
     del error
     return await _answer_problem(request, BadRequest("The path or query is wrong; see /docs."))

@@ -1,17 +1,19 @@
-"""What can go wrong while serving, as a branch of the core's tree.
+"""The errors of the service, as a branch of the core's tree.
 
 ::
 
     LockstepError
     └── ServiceError
-        ├── BadRequest             the bytes are no request of this dialect           400
+        ├── BadRequest             the bytes are not a request of this dialect        400
         ├── UnknownModel           no such model or version                           404
         ├── BodyTooLarge           more bytes than the limit                          413
         ├── UnsupportedMediaType   a content type that the route does not take        415
         ├── NotServing             the model was refused, or the service is stopping  503
-        ├── QueueFull              more rows wait than may                            503
+        ├── QueueFull              the queue has no room for the rows                 503
         ├── DeadlineExceeded       not answered in time                               504
         └── CannotStart            there is nothing to serve, or no port to serve on  exit 3
+
+The numbers are the statuses of HTTP, by `http.problems`, and the exit code of the process.
 """
 
 from __future__ import annotations
@@ -20,11 +22,11 @@ from lockstep.errors import LockstepError
 
 
 class ServiceError(LockstepError):
-    """Base of what goes wrong while serving."""
+    """Base of the service's errors."""
 
 
 class BadRequest(ServiceError):
-    """The bytes are no request of this dialect."""
+    """The bytes are not a request of this dialect."""
 
 
 class UnknownModel(ServiceError):
@@ -44,10 +46,14 @@ class NotServing(ServiceError):
 
 
 class QueueFull(ServiceError):
-    """More rows wait than may.
+    """The queue has no room for the rows.
+
+    Args:
+        message: for the client.
+        retry_after_s: as the attribute.
 
     Attributes:
-        retry_after_s: when the queue will have drained, by its measured rate.
+        retry_after_s: seconds until the queue has drained, by its measured rate.
     """
 
     def __init__(self, message: str, retry_after_s: int) -> None:

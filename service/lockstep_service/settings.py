@@ -1,4 +1,4 @@
-"""The service's settings: nobody else reads the environment."""
+"""The service's settings. No other module reads the environment."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MOUNTED_MODELS = (Path("/opt/ml/model"), Path("/mnt/models"))
 
 
 class Settings(BaseSettings):
-    """What the service can be told, each by a ``LOCKSTEP_`` variable of the field's name."""
+    """The settings; each is also read from the variable ``LOCKSTEP_`` plus its name in capitals."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore"
@@ -78,41 +78,45 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, then the environment; no .env file is read behind anybody's back."""
+        """Flags come before the environment; no .env file and no secret file is read."""
         del env_settings, dotenv_settings, file_secret_settings
         return init_settings, _Environment(settings_cls)
 
 
 class _Environment(EnvSettingsSource):
-    """The ``LOCKSTEP_`` variables, less those that Kubernetes sets for a service named lockstep."""
+    """The ``LOCKSTEP_`` variables, without the links of Kubernetes.
+
+    For a service named lockstep, Kubernetes sets variables such as
+    ``LOCKSTEP_PORT=tcp://10.0.0.1:8080``.
+    """
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """The variable's value, its key, and whether it is JSON."""
+        """The variable's value (None if it is a link), its key, and whether it is JSON."""
         value, key, is_json = super().get_field_value(field, field_name)
         is_link = isinstance(value, str) and value.startswith(("tcp://", "udp://", "sctp://"))
         return None if is_link else value, key, is_json
 
 
 def load_settings(**flags: Any) -> Settings:
-    """Settings from flags, a platform, ``LOCKSTEP_`` variables or defaults: in this order.
+    """Settings from flags, the platform, ``LOCKSTEP_`` variables and defaults, in this order.
 
     Args:
-        flags: by field name; None leaves the field to the others.
+        flags: by field name; None means that the flag was not given.
 
     Raises:
-        InvalidSetting: naming the variable or flag, and what it must be.
+        InvalidSetting: naming the variable or flag, the expected value, and the value that came.
     """
     given = {
         name: (f"--{name.replace('_', '-')}", value)
         for name, value in flags.items()
         if value is not None
     }
-    said = {**_platform(os.environ), **given}
+    sources = {**_platform(os.environ), **given}
     try:
-        return Settings(**{name: value for name, (_, value) in said.items()})
+        return Settings(**{name: value for name, (_, value) in sources.items()})
     except ValidationError as error:
         field = str(error.errors()[0]["loc"][0])
-        source = said[field][0] if field in said else f"{PREFIX}{field.upper()}"
+        source = sources[field][0] if field in sources else f"{PREFIX}{field.upper()}"
         given_value = error.errors()[0]["input"]
         raise InvalidSetting(
             f"{source} is wrong: {first_problem(error)}, however: {str(given_value)!r}."
@@ -120,7 +124,11 @@ def load_settings(**flags: Any) -> Settings:
 
 
 def _platform(environment: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
-    """What the platform that runs the container says: by field, who says it, and what."""
+    """Settings of the platform that runs the container.
+
+    Returns:
+        By field, the name of the variable or folder, and the value.
+    """
     found: dict[str, tuple[str, Any]] = {}
     for field, variables in (("port", PORT_VARIABLES), ("models", MODEL_VARIABLES)):
         for variable in variables:
@@ -136,5 +144,5 @@ def _platform(environment: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
 def _holds_something(folder: Path) -> bool:
     try:
         return any(folder.iterdir())
-    except OSError:  # it is not there, or not for us
+    except OSError:  # absent, or not readable
         return False
