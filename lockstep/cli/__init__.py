@@ -1,5 +1,5 @@
-"""The `lockstep` command: a file for each group of sub-commands.
+"""The `lockstep` command: one file for each group of sub-commands.
 
-Each sub-command imports what it needs when it is called, so that `lockstep audit` waits for nothing
-that only training needs.
+A sub-command imports its libraries when it is called. So `lockstep audit` starts without the
+libraries of training.
 """

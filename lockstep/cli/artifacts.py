@@ -1,4 +1,4 @@
-"""`lockstep import`: artifacts of what others trained."""
+"""`lockstep import`: makes an artifact of an ONNX file from anywhere."""
 
 from __future__ import annotations
 

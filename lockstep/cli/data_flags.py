@@ -1,4 +1,4 @@
-"""The flags that say what a table means: the same for every command that learns from one."""
+"""Flags for the data and the training, shared by all commands that train on a table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 @dataclass(frozen=True)
 class DataFlags:
-    """Settings of a configuration's ``[data]``; None where the flag was not given."""
+    """Flags for a configuration's ``[data]``; None means that the flag was not given."""
 
     target: Annotated[
         str | None, typer.Option("--target", metavar="COLUMN", help="The column that is predicted.")
@@ -57,7 +57,7 @@ class DataFlags:
     ] = None
 
     def settings(self) -> dict[str, object]:
-        """The settings of ``[data]``; the kinds of columns have a section of their own."""
+        """The settings of ``[data]``, without ``kind``, which belongs to another section."""
         given = asdict(self)
         del given["kind"]
         given["names"] = self.names.split(",") if self.names else None
@@ -66,7 +66,7 @@ class DataFlags:
 
 @dataclass(frozen=True)
 class TrainingFlags:
-    """Settings of a configuration's ``[training]``; None where the flag was not given."""
+    """Flags for a configuration's ``[training]``; None means that the flag was not given."""
 
     class_weight: Annotated[
         str | None, typer.Option("--class-weight", help="balanced: rare classes count more.")

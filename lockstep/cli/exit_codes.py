@@ -1,4 +1,4 @@
-"""What a command's exit code says."""
+"""The exit codes of the command, by error."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ INTERRUPTED = 130
 
 TABLE: tuple[tuple[type[LockstepError], int], ...] = (
     (Unreadable, UNREADABLE),
-    (InvalidInstances, UNREADABLE),  # in a table that is to be scored
+    (InvalidInstances, UNREADABLE),  # rows of a table to be scored
     (Disproved, DISPROVED),
     (Unservable, DISPROVED),
     (EngineFailure, DISPROVED),
@@ -33,5 +33,5 @@ TABLE: tuple[tuple[type[LockstepError], int], ...] = (
 
 
 def exit_code(error: LockstepError) -> int:
-    """The exit code of an error, by `TABLE`."""
+    """The exit code of an error: the first match in `TABLE`."""
     return next(code for kind, code in TABLE if isinstance(error, kind))

@@ -1,4 +1,4 @@
-"""Flags that several commands share, declared once: a dataclass, whose fields are options."""
+"""Flags that several commands share: declared once, as the fields of a dataclass."""
 
 from __future__ import annotations
 
@@ -10,11 +10,17 @@ from typing import Any, get_type_hints
 
 
 def with_flags(command: Callable[..., int]) -> Callable[..., int]:
-    """Give a command the fields of its dataclass parameters as options of its own.
+    """Give a command the fields of its dataclass parameters as options.
 
-    Typer makes one option of each parameter of a function. A parameter that is annotated with a
-    dataclass is replaced by the dataclass's fields, in their place, and the command is called with
-    the dataclass made of them.
+    Typer makes one option of each parameter of a function. Here each parameter that is annotated
+    with a dataclass is replaced by the fields of the dataclass. The options of the fields are put
+    together again before the command is called.
+
+    Args:
+        command: some of whose parameters are annotated with dataclasses.
+
+    Returns:
+        A function for Typer, which calls the command.
     """
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {}

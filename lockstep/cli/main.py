@@ -1,4 +1,4 @@
-"""The command line as a whole: its sub-commands, and the exit codes of what goes wrong."""
+"""The command line: its sub-commands, and the exit codes of their errors."""
 
 from __future__ import annotations
 
@@ -37,11 +37,19 @@ for name, command in COMMANDS.items():
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code.
 
-    0 proved; 1 disproved, or a mode that cannot be decided; 2 unreadable; 3 the service cannot
-    start; 64 wrong usage; 130 interrupted.
+    ==== ===============================================
+    code meaning
+    ==== ===============================================
+    0    proved
+    1    disproved, or the mode cannot be decided
+    2    unreadable
+    3    the service cannot start
+    64   wrong usage
+    130  interrupted
+    ==== ===============================================
 
     Args:
-        arguments: without the program's name; those of this process where they are None.
+        arguments: without the program's name; None takes those of this process.
     """
     try:
         code = app(args=arguments, prog_name="lockstep", standalone_mode=False)
@@ -57,8 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else PROVED
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(given: bool) -> None:
+    if given:
         from lockstep.proof.certificate import library_versions
 
         version = library_versions().get("lockstep", "of a source tree that is not installed")

@@ -10,7 +10,7 @@ import typer
 
 
 class EngineChoice(StrEnum):
-    """What runs the rows."""
+    """The engine that runs the rows."""
 
     onnx = "onnx"
     torchscript = "torchscript"

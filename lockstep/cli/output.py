@@ -1,4 +1,4 @@
-"""What commands write: answers to stdout, complaints and notes to stderr."""
+"""Output of commands: answers on stdout, errors and notes on stderr."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from lockstep.errors import LockstepError, printable
 
 
 def complain(sentence: str, code: int) -> int:
-    """Say what is wrong.
+    """Write an error to stderr, and return its exit code.
 
-    Returns:
-        The exit code that goes with it.
+    Args:
+        sentence: what was expected, what came, what to do.
+        code: the exit code, which is returned.
     """
     print(f"lockstep: {printable(sentence)}", file=sys.stderr)
     return code
 
 
 def note(sentence: str) -> None:
-    """Say what a person should know, though nothing is wrong."""
+    """Write a note to stderr that is not an error."""
     print(f"lockstep: note: {sentence}", file=sys.stderr)
 
 
@@ -33,13 +34,17 @@ def print_json(document: Any) -> None:
 
 
 def as_document(error: LockstepError) -> dict[str, str]:
-    """An error as a part of a JSON document."""
+    """An error as part of a JSON document."""
     return {"error": str(error), "kind": type(error).__name__}
 
 
 @contextmanager
 def errors_as_json(wanted: bool) -> Iterator[None]:
-    """Where JSON is wanted, write what fails as a document too; stderr has the sentence."""
+    """Write an error to stdout as JSON if that is wanted, and raise it again.
+
+    Raises:
+        LockstepError: the error, which `main` writes to stderr as a sentence.
+    """
     try:
         yield
     except LockstepError as error:

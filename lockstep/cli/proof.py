@@ -32,7 +32,7 @@ def audit(
 ) -> int:
     """Find every operator in FILE... that is, or may enter, training mode.
 
-    Loading TorchScript runs what the file says: it is read in a process that can do nothing else.
+    Loading TorchScript runs code of the file, so it is loaded in a confined process.
     """
     worst = PROVED
     entries: list[dict[str, Any]] = []
@@ -46,7 +46,10 @@ def audit(
 
 
 def _audit(file: Path, *, exact: bool, unconfined: bool, quiet: bool) -> tuple[dict[str, Any], int]:
-    """Audit one file: what JSON says of it, and its exit code; no error of it ends the others."""
+    """Audit one file: its entry for JSON and its exit code.
+
+    Errors of the file are part of the entry, so that the other files are still audited.
+    """
     from rich.console import Console
 
     from lockstep.display import audit_text
@@ -57,7 +60,7 @@ def _audit(file: Path, *, exact: bool, unconfined: bool, quiet: bool) -> tuple[d
     try:
         data = model_bytes(file)
         report = audit_bytes(str(file), data, unconfined=unconfined)
-    except LockstepError as error:  # a missing torch too: here and now the file cannot be read
+    except LockstepError as error:  # also EngineUnavailable: without torch it cannot be read here
         entry |= {"verdict": "unreadable", **as_document(error)}
         return entry, complain(str(error), UNREADABLE)
     entry |= {"verdict": report.verdict, **report.model_dump(mode="json")}

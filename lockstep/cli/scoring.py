@@ -1,4 +1,4 @@
-"""`lockstep predict`: tables scored offline."""
+"""`lockstep predict`: scores a table offline."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def serve(
     settings = load_settings(
         models=models, host=host, port=port, engine=word, workers=workers, example=example
     )
-    if settings.workers > 1:  # the parent holds no model and imports no engine
+    if settings.workers > 1:  # the parent of workers holds no model and imports no engine
         from lockstep_service.process.parent import run
     else:
         from lockstep_service.process.server import run
