@@ -74,7 +74,7 @@ class Batcher:
         self._max_batch_rows = max_batch_rows
         self._max_queue_rows = max_queue_rows
         self._cost = cost
-        # Rows of a run within COMPANY_S. A request of at most so many rows is small.
+        # Rows of a run within COMPANY_S. A request of at most this many rows is small.
         self._small_rows = min(max_batch_rows, max(LEAST_PIECE_ROWS, cost.rows_within(COMPANY_S)))
         self._thread = ThreadPoolExecutor(1, "engine")  # starts its thread at the first use
         self._queue: deque[QueuedRequest] = deque()

@@ -19,7 +19,7 @@ from lockstep_service.view.telemetry import Telemetry
 UNCOMMON = frozenset({b"content-encoding", b"transfer-encoding", b"expect", b"upgrade"} | MISSPELT)
 
 
-MOST_HOSTS = 1000  # of those kept; the service does not grow with what clients send
+MOST_HOSTS = 1000  # most hosts kept, so that memory does not grow with the hosts that clients send
 
 
 class Shortcut(NamedTuple):

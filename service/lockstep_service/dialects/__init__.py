@@ -1,1 +1,1 @@
-"""The dialects of HTTP, one file each."""
+"""The dialects of HTTP, one file or folder each."""

@@ -1,1 +1,1 @@
-"""What all answers over HTTP share."""
+"""Requests and answers over HTTP, as all dialects share them."""

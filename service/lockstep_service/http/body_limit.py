@@ -13,7 +13,7 @@ class BodyLimit:
     """Refuses a body above the limit, by its content-length or while its bytes are received.
 
     Args:
-        app: the ASGI application behind it.
+        app: the ASGI application that it wraps.
         limit_bytes: the largest body.
     """
 

@@ -20,7 +20,7 @@ class Observed:
     """Gives each request an id, answers uncaught errors, and counts and times the answers.
 
     Args:
-        app: the ASGI application behind it.
+        app: the ASGI application that it wraps.
         telemetry: counts and times the answers.
         ids: of requests.
     """
