@@ -17,8 +17,6 @@ from lockstep_service.view.telemetry import Telemetry
 # Requests with these headers go through ASGI. Only that path unpacks a body, reads a body of
 # unknown length, sends "100 Continue" and refuses ambiguous heads.
 UNCOMMON = frozenset({b"content-encoding", b"transfer-encoding", b"expect", b"upgrade"} | MISSPELT)
-
-
 MOST_HOSTS = 1000  # most hosts kept, so that memory does not grow with the hosts that clients send
 
 

@@ -14,8 +14,6 @@ from lockstep_service.http.responses import Body
 
 # Words and numbers that JSON or a double cannot hold, but that some clients write.
 NOT_FINITE = re.compile(rb"NaN|Infinity|[eE]\+?[0-9]{3}|[0-9]{309}")
-
-
 INTEGER_DIGITS = 19  # a longer integer is read as a float
 
 

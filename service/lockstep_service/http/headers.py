@@ -11,16 +11,9 @@ from lockstep_service.errors import BadRequest, UnsupportedMediaType
 
 Headers = Mapping[bytes, bytes]
 
-
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=-]{1,128}")
-
-
 TIMEOUT_MS = re.compile(rb"0{0,9}[1-9][0-9]{0,8}")
-
-
 DEADLINE_HEADER = b"x-request-timeout-ms"
-
-
 # curl -d sends the last of them with every body.
 JSON_TYPES = re.compile(
     rb"((application|text)/([\w.+-]+\+)?json|application/x-www-form-urlencoded)?\s*(;.*)?",

@@ -25,7 +25,6 @@ from lockstep_service.errors import CannotStart
 if TYPE_CHECKING:
     from lockstep.proof.load import LoadProof
 
-
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024)
