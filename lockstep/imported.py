@@ -67,11 +67,7 @@ def import_onnx(
     check_name(name)
     if version is not None:
         check_version(version)
-    graph = read_onnx(_read(file), source=file.name)
-    refusals: list[Disproved] = [*refused_by_audit(file.name, audit_onnx(graph))]
-    refusals += refused_by_rows(row_independence(graph))
-    if refusals:
-        raise refusals[0]
+    graph = _read_audited(file)
     shape = _instance_shape(graph, column_names)
     columns = _columns(shape, column_names)
     freed = _free_batch(graph, shape)
@@ -108,6 +104,16 @@ def import_onnx(
         },
         version=version,
     )
+
+
+def _read_audited(file: Path) -> onnx.ModelProto:
+    """The graph of a file that is in inference mode and keeps rows apart."""
+    graph = read_onnx(_read(file), source=file.name)
+    refusals: list[Disproved] = [*refused_by_audit(file.name, audit_onnx(graph))]
+    refusals += refused_by_rows(row_independence(graph))
+    if refusals:
+        raise refusals[0]
+    return graph
 
 
 def _read(file: Path) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from http.client import HTTPConnection, HTTPException
 
+from lockstep.errors import InvalidSetting
 from lockstep_service.settings import load_settings
 
 TIMEOUT_S = 2.5
@@ -29,6 +30,15 @@ def is_ready(host: str, port: int) -> bool:
         connection.close()
 
 
+def main() -> int:
+    """Ask the service that the settings describe, and return the exit code."""
+    try:
+        settings = load_settings()
+    except InvalidSetting as error:
+        sys.stderr.write(f"lockstep: {error}\n")
+        return 1
+    return 0 if is_ready(settings.host, settings.port) else 1
+
+
 if __name__ == "__main__":
-    settings = load_settings()
-    sys.exit(0 if is_ready(settings.host, settings.port) else 1)
+    sys.exit(main())

@@ -19,6 +19,7 @@ from lockstep.errors import InvalidInstances
 from lockstep_service.errors import BadRequest
 from lockstep_service.forms.arrow import reader as arrow_reader
 from lockstep_service.forms.arrow.reader import MOST_MESSAGES, read_stream
+from lockstep_service.forms.arrow.schema import FLOATING_TYPE, _dtype
 from lockstep_service.forms.arrow.table import label_column
 from lockstep_service.forms.arrow.writer import write_stream
 from serving import ask, assert_problem, bits, golden_rows, post, probabilities
@@ -361,3 +362,15 @@ def test_a_regression_answers_its_prediction(several, gauges):
 def test_labels_keep_their_type_where_they_share_one(classes, expected):
     body = write_stream(["label"], [label_column(classes)])
     assert pl.read_ipc_stream(io.BytesIO(body))["label"].to_list() == expected
+
+
+@pytest.mark.parametrize("precision", [-3, -1, 3])
+def test_a_precision_that_arrow_does_not_have_is_refused(precision):
+    class Floating:
+        """The type of a column, as its FlatBuffers table holds it."""
+
+        def number(self, *_):
+            return precision
+
+    with pytest.raises(ValueError, match=f"precision {precision}"):
+        _dtype(FLOATING_TYPE, Floating())

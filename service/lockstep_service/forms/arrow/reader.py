@@ -19,14 +19,13 @@ from lockstep.artifact.frame import ColumnValues, Mask, Numbers, Words
 from lockstep_service.errors import BadRequest
 from lockstep_service.forms.arrow.batch import Batch, bits_of, slice_of
 from lockstep_service.forms.arrow.flatbuffer import BOOL, BYTE, LONG, SHORT, FlatTable
+from lockstep_service.forms.arrow.message import BATCH, CONTINUATION, DICTIONARY, SCHEMA
 from lockstep_service.forms.arrow.schema import Field, Layout, read_fields
 from lockstep_service.forms.arrow.strings import Strings
 from lockstep_service.http.responses import Body
 
-CONTINUATION = b"\xff\xff\xff\xff"
 FILE_MAGIC = b"ARROW1"
 OLDEST_VERSION = 3  # V4: 64-bit lengths and validity as today
-SCHEMA, DICTIONARY, BATCH = 1, 2, 3
 # Each message costs time, even without rows.
 MOST_MESSAGES = 10_000
 # A value may take one bit or no byte at all. A body may hold this many values, or one per byte if

@@ -133,11 +133,14 @@ def _field(table: FlatTable, column: Column) -> Field | InvalidValue:
 
 
 def _dtype(kind: int, parameters: FlatTable | None) -> np.dtype[Any]:
-    """The numpy type of numbers; IndexError or ValueError if Arrow has no such type."""
+    """The numpy type of numbers; ValueError if Arrow has no such type."""
     if parameters is None:
         raise ValueError("a type of numbers without its width")
     if kind == FLOATING_TYPE:
-        return np.dtype(PRECISIONS[parameters.number(0, SHORT)])
+        precision = parameters.number(0, SHORT)
+        if not 0 <= precision < len(PRECISIONS):
+            raise ValueError(f"floating point of precision {precision}")
+        return np.dtype(PRECISIONS[precision])
     bits = parameters.number(0, INT)
     if bits not in {8, 16, 32, 64}:
         raise ValueError(f"whole numbers of {bits} bits")

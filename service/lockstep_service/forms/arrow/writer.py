@@ -10,10 +10,10 @@ import flatbuffers  # type: ignore[import-untyped]  # it carries no types
 import numpy as np
 from numpy.typing import NDArray
 
-CONTINUATION = b"\xff\xff\xff\xff"
+from lockstep_service.forms.arrow.message import BATCH, CONTINUATION, SCHEMA
+
 END = CONTINUATION + bytes(4)
 VERSION = 4  # V5
-SCHEMA, BATCH = 1, 3
 INT, FLOATING, UTF8, BOOLEAN = 2, 3, 5, 6
 ALIGNMENT = 8
 KEPT_SCHEMAS = 64
