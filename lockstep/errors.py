@@ -96,7 +96,7 @@ class InvalidValue:
 class InvalidInstances(LockstepError):
     """Rows that the network cannot answer; the message lists the first few problems.
 
-    Checks stop at ``MOST_PROBLEMS``.
+    Checks stop when they have found ``MOST_PROBLEMS`` of them.
     """
 
     def __init__(self, problems: list[InvalidValue]) -> None:

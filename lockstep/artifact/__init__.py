@@ -1,1 +1,1 @@
-"""What is on disk: columns, manifest, golden rows, and the folder that holds them."""
+"""The files of an artifact: manifest with its columns, golden rows, and their folder."""

@@ -23,7 +23,7 @@ TRUTHS = {
 
 
 class Statistics(BaseModel):
-    """Statistics of a numeric column in the training split, in its own unit."""
+    """Statistics of a numeric or boolean column in the training split, in its own unit."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

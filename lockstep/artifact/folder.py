@@ -1,4 +1,4 @@
-"""The folder of an artifact: written whole or not at all, and held to its digests.
+"""The folder of an artifact: written whole or not at all, and checked against its digests.
 
 ``digest`` seals ``manifest.json``, and the manifest seals every other file, so every file is
 sealed. ``digest`` has the format of sha256sum: ``sha256sum -c digest`` checks it.
@@ -34,7 +34,7 @@ SERVING_FILES = frozenset({ONNX, TORCHSCRIPT, CERTIFICATE, GOLDEN})
 
 @dataclass(frozen=True)
 class Artifact:
-    """An artifact whose manifest holds to its digest.
+    """An artifact whose manifest matches its digest.
 
     Attributes:
         path: its folder.

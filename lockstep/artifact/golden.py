@@ -140,7 +140,7 @@ def golden_tensors(shape: Sequence[int], seed: int) -> FeatureArray:
         seed: of the draw.
 
     Returns:
-        float32 ``[m, *shape]`` with m ≥ 64: standard normal rows at four scales, constants, zero.
+        float32 ``[m, *shape]`` with m ≥ 64: normal rows at the scales 0.1, 1 and 10, and constants.
     """
     generator = np.random.default_rng(seed)
     rows = generator.standard_normal((TYPICAL_ROWS, *shape)) * np.resize(

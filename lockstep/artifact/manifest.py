@@ -1,4 +1,4 @@
-"""The manifest: what an artifact is."""
+"""The manifest: the description of an artifact."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class SealedFile(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What an artifact is.
+    """The description of an artifact.
 
     Attributes:
         format: version of this file's layout.

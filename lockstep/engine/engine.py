@@ -66,7 +66,7 @@ def open_engine(
 
     Args:
         name: which engine.
-        model: the file's bytes, held to their digest by the caller.
+        model: the file's bytes; the caller has checked their digest.
         outputs: the outputs in the order in which ``run`` returns them.
         threads: intra-op threads of one run.
         optimised: whether the library's own optimisations are on.

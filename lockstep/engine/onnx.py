@@ -115,7 +115,7 @@ def _session(model: bytes, *, threads: int, optimised: bool) -> Any:
     # The session keeps the file's bytes, to start again with another provider if one fails. Here
     # there is one provider only, and the bytes would take the model's size in memory again.
     session.disable_fallback()
-    session._model_bytes = None  # noqa: SLF001 - test_reading.py checks that the bytes are freed
+    session._model_bytes = None  # noqa: SLF001 - test_private_doors.py holds this
     return session
 
 

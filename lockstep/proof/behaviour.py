@@ -70,7 +70,7 @@ class BatchInvariance(BaseModel):
 
 
 def ranges(sizes: Sequence[int]) -> str:
-    """Numbers as ranges, for people and machines alike: ``1-64, 100, 256``."""
+    """Numbers as ranges, e.g. ``1-64, 100, 256``."""
     parts: list[tuple[int, int]] = []
     for size in sorted(set(sizes)):
         if parts and size == parts[-1][1] + 1:

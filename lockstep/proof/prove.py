@@ -171,13 +171,13 @@ def _parities(manifest: Manifest, golden: Golden, forms: Mapping[str, Outputs]) 
     reference_name = "eager" if manifest.origin == "trained" else "onnx unoptimised"
     names = [output.name for output in manifest.outputs]
     reference = tuple(golden.reference[name] for name in names)
-    every = {f"{reference_name} (recorded)": reference, **forms}
+    compared = {f"{reference_name} (recorded)": reference, **forms}
     if manifest.origin == "trained":
-        every = {"eager": reference, **forms}
-    pairs = [(a, b) for i, a in enumerate(every) for b in list(every)[i + 1 :]]
+        compared = {"eager": reference, **forms}
+    pairs = [(a, b) for i, a in enumerate(compared) for b in list(compared)[i + 1 :]]
     for left, right in pairs:
         for i, name in enumerate(names):
-            answers = every[left][i], every[right][i]
+            answers = compared[left][i], compared[right][i]
             yield compare(left, right, name, answers, manifest.task, manifest.precision)
 
 

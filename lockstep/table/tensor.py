@@ -40,7 +40,7 @@ def read_tensor(path: Path, manifest: Manifest) -> Iterator[FeatureArray]:
         raise Unreadable(f"{path} must hold numbers of shape [{expected}], got {found}.")
     first = 1
     for piece in pieces(array, CHUNK_ROWS):
-        with np.errstate(over="ignore"):  # what float32 cannot hold is refused as infinite
+        with np.errstate(over="ignore"):  # values beyond float32 are refused as infinite
             features = np.ascontiguousarray(piece, np.float32)
         try:
             if manifest.columns:

@@ -56,7 +56,7 @@ class AuditReport(BaseModel):
     Attributes:
         format: ``onnx`` or ``torchscript``.
         operators: the number of nodes that were read.
-        findings: in the order of the file.
+        findings: in the order in which they were found.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -36,8 +36,8 @@ def main(*limits: int) -> None:
     # discarded.
     output = os.dup(1)
     os.dup2(2, 1)
-    from lockstep.engine.torchscript import load_module  # noqa: PLC0415 - the starter has
-    from lockstep.proof.audit.torchscript import audit_torchscript  # noqa: PLC0415 - no torch
+    from lockstep.engine.torchscript import load_module  # noqa: PLC0415 - torch on demand
+    from lockstep.proof.audit.torchscript import audit_torchscript  # noqa: PLC0415 - the same
 
     bounds = Limits(*limits)
     confine(bounds)

@@ -140,8 +140,8 @@ def modulo(operation: Operation) -> Interval:
     """``Mod`` with ``fmod``: exact for numbers ≥ 0 and a positive constant."""
     left, right = operation.operands(2)
     same_type(left, right)
-    fine = operation.attribute("fmod", 0) == 1 and left.finite and bool((left.low >= 0).all())
-    if not fine or not right.constant or not bool((right.low > 0).all()):
+    supported = operation.attribute("fmod", 0) == 1 and left.finite and bool((left.low >= 0).all())
+    if not supported or not right.constant or not bool((right.low > 0).all()):
         raise Broken("only the remainder of a number from 0 by a positive constant is known")
     grid = common_grid(left.grid, right.grid)
     if grid is None:
@@ -245,9 +245,11 @@ def _corners(
     for end in ends[1:]:
         low, high = np.fmin(low, end), np.fmax(high, end)
     # A corner is NaN for 0 times infinity, or a quotient of infinities: then there is no bound.
-    odd = np.any([np.isnan(end) for end in ends], axis=0) if left.floating else np.zeros(1, bool)
-    if odd.any():
-        low, high = np.where(odd, -np.inf, low), np.where(odd, np.inf, high)
+    no_bound = (
+        np.any([np.isnan(end) for end in ends], axis=0) if left.floating else np.zeros(1, bool)
+    )
+    if no_bound.any():
+        low, high = np.where(no_bound, -np.inf, low), np.where(no_bound, np.inf, high)
     return low.astype(left.dtype), high.astype(left.dtype)
 
 

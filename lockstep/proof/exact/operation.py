@@ -63,10 +63,10 @@ class Operation:
         Raises:
             Broken: where there is another number of them.
         """
-        there = [value for value in self.values if value is not None]
-        if len(there) != count or len(self.values) != count:
+        present = [value for value in self.values if value is not None]
+        if len(present) != count or len(self.values) != count:
             raise Broken(f"it must have {count} inputs, and has {len(self.values)}")
-        return there
+        return present
 
     def value(self, place: int) -> Interval | None:
         """An input, or None if it is left out."""

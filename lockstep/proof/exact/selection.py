@@ -99,7 +99,7 @@ def compare(operation: Operation) -> Interval:
 
 
 def logic(operation: Operation) -> Interval:
-    """``And``, ``Or``, ``Xor``, ``Not``."""
+    """``And``, ``Or``, ``Not``."""
     given = [value for value in operation.values if value is not None]
     return _truth(np.broadcast_shapes(*(value.low.shape for value in given)))
 

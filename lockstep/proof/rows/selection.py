@@ -174,7 +174,7 @@ def _cut_rows(rows: Placement, start: Number, end: Number, step: Number) -> Plac
 
 
 def _block(rows: Placement, number: Number) -> int | None:
-    """The block of whole batches that begins at an index, or None if none does."""
+    """The whole batch that begins at an index, counted from 0; None if none does."""
     if number == 0:
         return 0
     if isinstance(number, Affine):

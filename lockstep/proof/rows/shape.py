@@ -94,7 +94,7 @@ def reshape(call: Call) -> Tensor:
 
 
 def _as_length(number: Number, tensor: Tensor) -> Number:
-    """A number of a target shape as a length; an unknown one may be 0 or -1: it gets a new name."""
+    """A number of a target shape as a length; an unknown one may be 0 or -1, so it is replaced."""
     if not isinstance(number, UnknownNumber) or any(number is length for length in tensor.shape):
         return number
     return UnknownNumber(number.follows)

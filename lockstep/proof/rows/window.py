@@ -1,4 +1,4 @@
-"""Operators that slide over images and sequences: the batch axis lies outside their window."""
+"""Operators that slide over images and sequences: the batch axis must be outside their window."""
 
 from __future__ import annotations
 
