@@ -12,6 +12,8 @@ import pytest
 from lockstep import open_artifact
 from serving import MODULE, environment, golden_rows, probabilities, run_command, serving
 
+pytestmark = pytest.mark.slow
+
 DIGITS = Path(__file__).parents[1] / "models" / "digits" / "1"
 COMMAND = (Path(sysconfig.get_path("scripts")) / "lockstep",)
 THEIRS = ("train", "service", "cli", "models")

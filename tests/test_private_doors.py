@@ -45,6 +45,8 @@ from lockstep_train.fit.optimiser.lean import LeanAdam
 from lockstep_train.network.block import _is_unobserved
 from serving import ask, environment, model_of
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("lockstep", "lockstep_train", "lockstep_service")
 SOURCES = [path for top in ("lockstep", "train", "service") for path in (ROOT / top).rglob("*.py")]

@@ -22,6 +22,8 @@ from lockstep.proof.behaviour import (
     same_bits,
 )
 
+pytestmark = pytest.mark.slow
+
 ROWS = np.random.default_rng(0).normal(0, 1, (40, 6)).astype(np.float32)
 FAR = outliers((), ROWS)[:8]
 PROBABILITIES = (TensorSpec(name="probabilities", datatype="FP32", shape=(-1, 3)),)

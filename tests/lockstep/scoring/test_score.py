@@ -19,6 +19,8 @@ from lockstep.imported import import_onnx
 from lockstep.proof.load import prove_at_load
 from lockstep.scoring.score import score
 
+pytestmark = pytest.mark.slow
+
 HEADER = "label,probability_class_0,probability_class_1,probability_class_2"
 
 

@@ -12,6 +12,8 @@ from lockstep_service.settings import Settings
 from serving import ask, listening
 from wire import Peer, requests_of_h11
 
+pytestmark = pytest.mark.slow
+
 ROWS = b'{"instances": [[1,1,1,1,1,1,1,1,1,1,1,1,1]]}'
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
 LIVE = b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -16,6 +16,8 @@ from lockstep_service.connection.connection import Connection
 from lockstep_service.process.server import configure
 from serving import ROOT, golden_rows, post, serving
 
+pytestmark = pytest.mark.slow
+
 
 def fault():
     return trial.fault_of(lambda app: configure(app, "httptools", 1))

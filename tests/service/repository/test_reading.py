@@ -19,6 +19,8 @@ from lockstep_service.settings import Settings
 from lockstep_service.view.telemetry import Telemetry
 from serving import ROOT
 
+pytestmark = pytest.mark.slow
+
 SERVING = {*SERVING_FILES, "manifest.json", "digest"}
 ENGINES = ("onnx", "torchscript")
 

@@ -27,6 +27,8 @@ from lockstep_train.fit.fit import fit
 from lockstep_train.network.digest import state_digest
 from lockstep_train.network.network import Answering
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def sealed(artifact):

@@ -45,7 +45,8 @@ def check_precision(table: Table, values: pl.Series, *, declared: bool) -> str:
     if np.array_equal(kept, numbers):
         return ""
     deviation = float(numbers.std())
-    step = float(np.spacing(np.abs(kept).max()))
+    with np.errstate(over="ignore"):  # beside float32's largest number there is infinity
+        step = float(np.spacing(np.abs(kept).max()))
     if step <= COARSEST_STEP * deviation:
         return ""
     before, after = len(np.unique(numbers)), len(np.unique(kept))
