@@ -23,6 +23,8 @@ from serving import (
     write_table,
 )
 
+pytestmark = pytest.mark.slow
+
 PATHS = ("/predict", "/v2/models/wine/infer")
 
 

@@ -21,6 +21,8 @@ from lockstep_service.process.server import connections
 from lockstep_service.settings import Settings
 from serving import ask, assert_problem, golden_rows, listening, probabilities
 
+pytestmark = pytest.mark.slow
+
 BODY_LIMIT = 3_000_000
 CHANGING = {"date", "x-request-id"}
 OCTETS = {"inference-header-content-length": "0"}

@@ -22,6 +22,8 @@ from lockstep_train.data.columns.kinds import settle_kind
 from lockstep_train.data.sources.delimited import _collect, _parse, read_delimited_table
 from lockstep_train.data.table import Table, numbered
 
+pytestmark = pytest.mark.slow
+
 SEPARATORS = st.sampled_from([",", ";", "\t", "|"])
 # What is cut, quoted and stripped, beside a letter, a digit, and letters of two and three bytes.
 CELLS = st.text(alphabet='a1.-,;\t|" \n\r\x1c\x00é\u3000\ufeff', max_size=4)

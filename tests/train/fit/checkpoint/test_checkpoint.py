@@ -22,6 +22,8 @@ from lockstep_train.fit.checkpoint.container import from_bytes, to_bytes
 from lockstep_train.fit.fit import fit
 from lockstep_train.network.digest import state_digest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[4]
 SETTINGS = {
     "network": {
