@@ -19,7 +19,7 @@ from lockstep_service.connection.shortcuts import Shortcut, Shortcuts
 from lockstep_service.dialects.endpoint import Question
 from lockstep_service.http.headers import Headers
 from lockstep_service.http.observed import CLIENT_LEFT
-from lockstep_service.http.placement import is_long_to_read, is_long_to_write
+from lockstep_service.http.placement import READ_IN_LOOP_BYTES, is_long_to_write
 from lockstep_service.http.problems import refusal
 from lockstep_service.http.responses import Answer, Body
 
@@ -109,7 +109,7 @@ class Exchange:
         Args:
             loop: the event loop. A long body is read in a thread of its default executor.
         """
-        if not is_long_to_read(self._length, self._headers):
+        if self._length < READ_IN_LOOP_BYTES:  # a compressed body takes no shortcut
             self._enqueue(self._read)
             return
         reading = loop.run_in_executor(None, self._read)
