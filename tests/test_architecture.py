@@ -196,10 +196,10 @@ def test_nothing_but_the_command_prints():
     assert printing <= {"service/lockstep_service/process/server.py"}  # the curl line on demand
 
 
-def test_in_the_core_a_name_means_one_thing():
-    """A class or a type of the core is named for what it is, where another room has one too."""
+def test_a_name_means_one_thing():
+    """A class or a type is named for what it is, where another room has one too."""
     homes_of = defaultdict(set)
-    for path in CORE:
+    for path in SOURCES:
         for node in tree(path).body:
             if isinstance(node, ast.ClassDef):
                 homes_of[node.name.lstrip("_")].add(name_of(path))

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from lockstep.errors import LockstepError
 from lockstep.proof.certificate import library_versions
 from lockstep_service.connection.shortcuts import Shortcuts, shortcuts_to
-from lockstep_service.dialects.endpoint import Endpoint, Limits
+from lockstep_service.dialects.endpoint import Endpoint, RequestLimits
 from lockstep_service.dialects.oip.infer import INFER_PATHS, Infer
 from lockstep_service.dialects.oip.metadata import metadata_routes
 from lockstep_service.dialects.plain import PREDICT_PATHS, Predict
@@ -84,7 +84,7 @@ def create_app(settings: Settings) -> Application:
             RequestValidationError: _answer_validation,
         },
     )
-    limits = Limits(settings.timeout_ms / 1e3, settings.body_limit_bytes)
+    limits = RequestLimits(settings.timeout_ms / 1e3, settings.body_limit_bytes)
     endpoints: tuple[Endpoint[Any], ...] = (
         *(Predict(path, repository, limits) for path in PREDICT_PATHS),
         *(Infer(path, repository, limits) for path in INFER_PATHS),

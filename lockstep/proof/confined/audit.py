@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from lockstep.errors import Unreadable, printable
 from lockstep.proof.audit.finding import AuditReport
-from lockstep.proof.confined.confinement import Limits, confinable
-from lockstep.proof.confined.reader import Answer
+from lockstep.proof.confined.confinement import ProcessLimits, confinable
+from lockstep.proof.confined.reader import ConfinedAnswer
 from lockstep.proof.prove import torch_missing
 
 START_S = 120  # to import torch, from a cold disk
@@ -26,7 +26,7 @@ _PROGRAM = (
 )
 
 
-def audit_confined(file: str, data: bytes, *, limits: Limits | None = None) -> AuditReport:
+def audit_confined(file: str, data: bytes, *, limits: ProcessLimits | None = None) -> AuditReport:
     """Audit a TorchScript file's bytes in a process that can do nothing but read them.
 
     Args:
@@ -55,16 +55,16 @@ def audit_confined(file: str, data: bytes, *, limits: Limits | None = None) -> A
     raise Unreadable(f"{file}: {printable(answer.unreadable)}")
 
 
-def ample(size: int) -> Limits:
+def ample(size: int) -> ProcessLimits:
     """Ample limits for a file of ``size`` bytes; loading copies them up to three times."""
-    return Limits(
+    return ProcessLimits(
         memory_bytes=(1 << 30) + 4 * size,
         cpu_s=60 + size // 100_000_000,
         file_bytes=MOST_REPORT_BYTES,
     )
 
 
-def _ask(file: str, data: bytes, limits: Limits) -> Answer:
+def _ask(file: str, data: bytes, limits: ProcessLimits) -> ConfinedAnswer:
     """Start the process, wait for its end, and read its answer."""
     # Files in memory need no disk, and no threads as two pipes would; the kernel bounds their size.
     places = map(os.path.abspath, sys.path)
@@ -93,7 +93,7 @@ def _ask(file: str, data: bytes, limits: Limits) -> Answer:
             raise _silent(file, f"ended with exit code {done.returncode}")
         written.seek(0)
         try:
-            return Answer.model_validate_json(written.read(MOST_REPORT_BYTES))
+            return ConfinedAnswer.model_validate_json(written.read(MOST_REPORT_BYTES))
         except ValidationError as error:
             raise _silent(file, "wrote something else") from error
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 
-class Limits(NamedTuple):
+class ProcessLimits(NamedTuple):
     """The resources that a process may use from its confinement on.
 
     Attributes:
@@ -44,7 +44,7 @@ def confinable() -> bool:
     return False
 
 
-def confine(limits: Limits) -> None:
+def confine(limits: ProcessLimits) -> None:
     """Give up, for good, every right except to compute, and to read and write open files.
 
     Args:

@@ -12,12 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lockstep.errors import Unreadable
 from lockstep.proof.audit.finding import AuditReport
-from lockstep.proof.confined.confinement import Limits, confine
+from lockstep.proof.confined.confinement import ProcessLimits, confine
 
 LONGEST_SENTENCE = 1000
 
 
-class Answer(BaseModel):
+class ConfinedAnswer(BaseModel):
     """The answer of the process: a report, or a sentence that says why there is none."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -27,10 +27,10 @@ class Answer(BaseModel):
 
 
 def main(*limits: int) -> None:
-    """Read the file on stdin, write an :class:`Answer` as JSON to stdout, and end.
+    """Read the file on stdin, write an :class:`ConfinedAnswer` as JSON to stdout, and end.
 
     Args:
-        limits: the fields of :class:`Limits`.
+        limits: the fields of :class:`ProcessLimits`.
     """
     # Code of the file may print. Only the answer may go to stdout, so fd 1 becomes stderr, which is
     # discarded.
@@ -39,21 +39,21 @@ def main(*limits: int) -> None:
     from lockstep.engine.torchscript import load_module  # noqa: PLC0415 - torch on demand
     from lockstep.proof.audit.torchscript import audit_torchscript  # noqa: PLC0415 - the same
 
-    bounds = Limits(*limits)
+    bounds = ProcessLimits(*limits)
     confine(bounds)
     try:
         model = b"".join(iter(lambda: os.read(0, 1 << 24), b""))
-        answer = Answer(report=audit_torchscript(load_module(model)))
+        answer = ConfinedAnswer(report=audit_torchscript(load_module(model)))
     except Unreadable as error:
-        answer = Answer(unreadable=str(error)[:LONGEST_SENTENCE])
+        answer = ConfinedAnswer(unreadable=str(error)[:LONGEST_SENTENCE])
     except MemoryError:
-        answer = Answer(
+        answer = ConfinedAnswer(
             unreadable=f"reading it takes more than {bounds.memory_bytes >> 20} MiB of memory."
         )
     written = answer.model_dump_json().encode()
     if len(written) > bounds.file_bytes:
         written = (
-            Answer(unreadable=f"its report is longer than {bounds.file_bytes >> 10} KiB.")
+            ConfinedAnswer(unreadable=f"its report is longer than {bounds.file_bytes >> 10} KiB.")
             .model_dump_json()
             .encode()
         )

@@ -25,7 +25,7 @@ _UNKNOWN_OPERATOR: Final = "it is not among the operators that are exact or corr
 
 
 @dataclass(frozen=True)
-class Missing:
+class NoFact:
     """A value that no node computes.
 
     Attributes:
@@ -35,7 +35,7 @@ class Missing:
     name: str
 
 
-_ExactFact = Interval | Missing | None
+_ExactFact = Interval | NoFact | None
 _Site = Site[_ExactFact]
 
 
@@ -58,7 +58,7 @@ class ExactReader(Reader[_ExactFact]):
 
     def unnamed(self, name: str) -> _ExactFact:
         """A name that no node computes is missing."""
-        return Missing(name)
+        return NoFact(name)
 
     def weight(
         self, tensor: TensorProto | SparseTensorProto, replaceable: ValueInfoProto | None
@@ -77,7 +77,7 @@ class ExactReader(Reader[_ExactFact]):
 
     def carried(self, site: _Site) -> _ExactFact:
         """An input of a subgraph is missing: subgraphs are not followed."""
-        return Missing(site.path)
+        return NoFact(site.path)
 
     def meet(self, site: _Site) -> None:
         """Break at an operator without a rule."""
@@ -103,7 +103,7 @@ class ExactReader(Reader[_ExactFact]):
             path=path_of(site),
             operator=site.node.op_type,
             names=tuple(site.node.input),
-            values=[None if isinstance(value, Missing) else value for value in site.inputs],
+            values=[None if isinstance(value, NoFact) else value for value in site.inputs],
             attributes=attributes,
             outputs=len(site.node.output),
             accumulations=self.accumulations,
@@ -153,14 +153,14 @@ def _refuse_unread(site: _Site) -> None:
     if site.node.op_type == "Constant":
         return
     for value in site.inputs:
-        if isinstance(value, Missing):
+        if isinstance(value, NoFact):
             raise Broken(f"nothing is known of {value.name!r}, which enters it")
     if site.node.op_type not in RULES:
         raise Broken(_UNKNOWN_OPERATOR)
 
 
 def _check_output(value: _ExactFact) -> None:
-    if value is None or isinstance(value, Missing):
+    if value is None or isinstance(value, NoFact):
         raise Broken("nothing computes it")
     if value.nan:
         raise Broken("it may be NaN, whose bits are not fixed")

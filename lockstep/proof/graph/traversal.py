@@ -51,7 +51,7 @@ class Output(Generic[Known]):
 
 
 @dataclass(frozen=True)
-class _Body(Generic[Known]):
+class _FunctionBody(Generic[Known]):
     """The body of a function after it was read.
 
     Attributes:
@@ -108,7 +108,7 @@ class Traversal(Generic[Known]):
             (_domain(function.domain), function.name, function.overload): function
             for function in model.functions
         }
-        self._bodies: dict[Hashable, _Body[Known]] = {}
+        self._bodies: dict[Hashable, _FunctionBody[Known]] = {}
 
     def outputs(self) -> list[Output[Known]]:
         """Read the model; returns the fact about each of its outputs."""
@@ -230,7 +230,7 @@ class Traversal(Generic[Known]):
         )
         self._read_nodes(function.node, inner)
         outputs = [self._value(output, inner) for output in function.output]
-        self._bodies[key] = _Body(path, outputs)
+        self._bodies[key] = _FunctionBody(path, outputs)
         return self._reader.call(site, outputs)
 
 

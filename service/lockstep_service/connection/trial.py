@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lockstep_service.batching.queued import Waiter
 from lockstep_service.connection.shortcuts import Shortcut, Shortcuts
-from lockstep_service.dialects.endpoint import Endpoint, Limits, Question
+from lockstep_service.dialects.endpoint import Endpoint, Question, RequestLimits
 from lockstep_service.http.headers import Headers, RequestIds
 from lockstep_service.http.observed import CLIENT_LEFT
 from lockstep_service.http.responses import Answer, Body, read_body, send_answer
@@ -134,7 +134,7 @@ class _Trial:
         self._state.default_headers = [DATE]
         self._telemetry = _TrialTelemetry()
         self._ids = _Ids()
-        shortcut = Shortcut(_Sum(), cast("Served", _Rowless()), None)
+        shortcut = Shortcut(_CheckSum(), cast("Served", _Rowless()), None)
         self._shortcuts = Shortcuts(
             {PATH.encode(): shortcut}, self._ids, cast("Telemetry", self._telemetry)
         )
@@ -260,11 +260,11 @@ def _answer(body: bytes, last_header: bytes = b"") -> bytes:
     )
 
 
-class _Sum(Endpoint[None]):
+class _CheckSum(Endpoint[None]):
     """Answers a body with its checksum (CRC-32)."""
 
     def __init__(self) -> None:
-        limits = Limits(timeout_s=LONGEST_S, body_bytes=len(LARGE_BODY))
+        limits = RequestLimits(timeout_s=LONGEST_S, body_bytes=len(LARGE_BODY))
         super().__init__(PATH, cast("Repository", ()), limits)
 
     def prepare(self, served: Served) -> None:

@@ -28,7 +28,7 @@ Prepared = TypeVar("Prepared")
 
 
 @dataclass(frozen=True)
-class Limits:
+class RequestLimits:
     """The limits of one request.
 
     Attributes:
@@ -54,7 +54,7 @@ class Question(NamedTuple):
     write: Callable[[Outputs], Answer]
 
 
-class Operation(NamedTuple):
+class EndpointDescription(NamedTuple):
     """The description of an endpoint, from which `pages.openapi` makes the OpenAPI document.
 
     Attributes:
@@ -91,10 +91,10 @@ class Endpoint(ABC, Generic[Prepared]):
         prepared: the dialect's data, by served version.
     """
 
-    operation: ClassVar[Operation]
+    description: ClassVar[EndpointDescription]
     """The description of the dialect."""
 
-    def __init__(self, path: str, repository: Repository, limits: Limits) -> None:
+    def __init__(self, path: str, repository: Repository, limits: RequestLimits) -> None:
         self.path = path
         self.limits = limits
         self._repository = repository

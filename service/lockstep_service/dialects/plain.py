@@ -12,7 +12,7 @@ from lockstep.artifact.columns import FeatureArray
 from lockstep.artifact.manifest import Manifest
 from lockstep.engine.engine import Outputs
 from lockstep_service.batching.answers import best_places
-from lockstep_service.dialects.endpoint import Endpoint, Operation, Question
+from lockstep_service.dialects.endpoint import Endpoint, EndpointDescription, Question
 from lockstep_service.dialects.plain_schema import PredictRequest, PredictResponse
 from lockstep_service.errors import BadRequest
 from lockstep_service.forms.bulk import BulkReader
@@ -56,7 +56,7 @@ class Beginning(NamedTuple):
         return cls(orjson.dumps(known)[:-1] + b',"predictions":[', tuple(labels))
 
 
-class Prepared(NamedTuple):
+class PlainPrepared(NamedTuple):
     """The plain dialect's data for a version.
 
     Attributes:
@@ -70,24 +70,26 @@ class Prepared(NamedTuple):
     beginning: Beginning
 
 
-class Predict(Endpoint[Prepared]):
+class Predict(Endpoint[PlainPrepared]):
     """``POST /predict``."""
 
-    operation = Operation("Plain dialect", "predict", PredictRequest, PredictResponse, FORMS)
+    description = EndpointDescription(
+        "Plain dialect", "predict", PredictRequest, PredictResponse, FORMS
+    )
 
-    def prepare(self, served: Served) -> Prepared:
+    def prepare(self, served: Served) -> PlainPrepared:
         """The bulk reader, and the beginning of the answers; see `Endpoint.prepare`."""
         manifest = served.manifest
         columns = manifest.columns
         numeric = bool(columns) and all(column.kind == "numeric" for column in columns)
         bulk = BulkReader(len(columns)) if numeric else None
-        return Prepared(manifest, bulk, Beginning.of(manifest))
+        return PlainPrepared(manifest, bulk, Beginning.of(manifest))
 
     def check(self, headers: Headers) -> None:
         """Refuse a body in none of the forms; see `Endpoint.check`."""
         check_type(headers)
 
-    def question(self, prepared: Prepared, headers: Headers, body: Body) -> Question:
+    def question(self, prepared: PlainPrepared, headers: Headers, body: Body) -> Question:
         """Read a request; see `Endpoint.question`."""
         manifest, bulk, beginning = prepared
         form = form_of(headers)

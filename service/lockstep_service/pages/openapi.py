@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 
-from lockstep_service.dialects.endpoint import Endpoint, Operation
+from lockstep_service.dialects.endpoint import Endpoint, EndpointDescription
 from lockstep_service.forms.negotiation import Form
 
 REFERENCE = "#/components/schemas/{model}"
@@ -29,15 +29,15 @@ def describe(app: FastAPI, endpoints: Sequence[Endpoint[Any]]) -> dict[str, Any]
 
     Args:
         app: with its own routes, which FastAPI describes.
-        endpoints: plain ASGI to FastAPI; each is described by its `Endpoint.operation`.
+        endpoints: plain ASGI to FastAPI; each is described by its `Endpoint.description`.
     """
     schema = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
     models: list[type[BaseModel]] = [ProblemBody]
     for endpoint in endpoints:
-        models += [endpoint.operation.request, endpoint.operation.answer]
-        schema["paths"][endpoint.path] = {"post": _described(endpoint.path, endpoint.operation)}
+        models += [endpoint.description.request, endpoint.description.answer]
+        schema["paths"][endpoint.path] = {"post": _described(endpoint.path, endpoint.description)}
     _, definitions = models_json_schema(
         [(model, "validation") for model in dict.fromkeys(models)], ref_template=REFERENCE
     )
@@ -49,14 +49,14 @@ def describe(app: FastAPI, endpoints: Sequence[Endpoint[Any]]) -> dict[str, Any]
     return schema
 
 
-def _described(path: str, operation: Operation) -> dict[str, Any]:
+def _described(path: str, description: EndpointDescription) -> dict[str, Any]:
     names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
-    rows = _json(operation.request) | _as_bytes(operation.forms, "of the rows")
-    answers = _json(operation.answer) | _as_bytes(operation.forms, "of the answers")
+    rows = _json(description.request) | _as_bytes(description.forms, "of the rows")
+    answers = _json(description.answer) | _as_bytes(description.forms, "of the answers")
     return {
-        "tags": [operation.dialect],
-        "summary": f"{operation.verb.capitalize()} rows",
-        "operationId": "_".join([operation.verb, *names]),
+        "tags": [description.dialect],
+        "summary": f"{description.verb.capitalize()} rows",
+        "operationId": "_".join([description.verb, *names]),
         "parameters": [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
             for name in names

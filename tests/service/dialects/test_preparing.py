@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 import lockstep_service
 from lockstep_service.connection.shortcuts import shortcuts_to
-from lockstep_service.dialects.endpoint import Endpoint, Limits, Question
+from lockstep_service.dialects.endpoint import Endpoint, Question, RequestLimits
 from lockstep_service.dialects.plain import Predict
 from lockstep_service.http.body_limit import BodyLimit
 from lockstep_service.http.headers import RequestIds
@@ -22,7 +22,7 @@ from lockstep_service.settings import Settings
 from lockstep_service.view.telemetry import Telemetry
 from serving import ROOT, copied, post
 
-LIMITS = Limits(timeout_s=5.0, body_bytes=2**20)
+LIMITS = RequestLimits(timeout_s=5.0, body_bytes=2**20)
 PATHS = ("/echo", "/echo/{name}", "/echo/{name}/versions/{version}")
 
 

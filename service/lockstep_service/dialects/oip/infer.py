@@ -12,7 +12,7 @@ from lockstep.artifact.columns import FeatureArray
 from lockstep.artifact.manifest import Manifest, first_problem
 from lockstep.engine.engine import Outputs
 from lockstep_service.batching.answers import best_places
-from lockstep_service.dialects.endpoint import Endpoint, Operation, Question
+from lockstep_service.dialects.endpoint import Endpoint, EndpointDescription, Question
 from lockstep_service.dialects.oip.binary import (
     HEADER_LENGTH,
     OCTETS,
@@ -63,7 +63,9 @@ RAW_REQUEST = InferRequest.model_construct(
 class Infer(Endpoint[Manifest]):
     """``POST /v2/models/{name}/infer``."""
 
-    operation = Operation("Open Inference Protocol", "infer", InferRequest, InferResponse)
+    description = EndpointDescription(
+        "Open Inference Protocol", "infer", InferRequest, InferResponse
+    )
 
     def prepare(self, served: Served) -> Manifest:
         """The manifest of the version; see `Endpoint.prepare`."""

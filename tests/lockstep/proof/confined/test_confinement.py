@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(not confinable(), reason="This machine confines 
 # Each is a right that reading a file does not need.
 PROBE = """
 import ctypes, json, os, socket, sys, threading
-from lockstep.proof.confined.confinement import Limits, confine
+from lockstep.proof.confined.confinement import ProcessLimits, confine
 
 os.chdir(sys.argv[1])
 output = open("output", "wb", buffering=0)
@@ -63,7 +63,7 @@ def from_a_thread_of_a_library():
 threading.Thread(target=from_a_thread_of_a_library, daemon=True).start()
 confined = sys.argv[2] == "confined"
 if confined:
-    confine(Limits(memory_bytes=1 << 26, cpu_s=int(sys.argv[3]), file_bytes=1000))
+    confine(ProcessLimits(memory_bytes=1 << 26, cpu_s=int(sys.argv[3]), file_bytes=1000))
 asked.set()
 answered.wait()
 found |= {name: outcome(action) for name, action in everything().items()}
