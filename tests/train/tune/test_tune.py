@@ -5,12 +5,13 @@ from itertools import count
 import numpy as np
 import optuna
 import pytest
+from rich.console import Console
 
 from lockstep.artifact.columns import Column
 from lockstep.errors import InvalidSetting, NotFound, Unreadable
 from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.data.dataset import Dataset, Split
-from lockstep_train.tune.command import write_study
+from lockstep_train.tune.command import tune_source, write_study
 from lockstep_train.tune.objective import Objective
 from lockstep_train.tune.result.plot import draw_study
 from lockstep_train.tune.result.settings_file import settings_document
@@ -282,6 +283,13 @@ def test_a_name_that_is_no_file_name_is_refused(name):
 def test_a_number_below_1_is_refused(wrong):
     with pytest.raises(InvalidSetting, match="must be at least 1, got 0"):
         Plan("x", **wrong)
+
+
+@pytest.mark.parametrize("name", ["found.png", "found.md"])
+def test_settings_that_the_picture_or_the_tables_would_overwrite_are_refused(here, name):
+    plan = Plan("study", None, 1, 1, 1)
+    with pytest.raises(InvalidSetting, match=r"name it found\.toml"):
+        tune_source("nowhere.csv", Configuration(), plan, None, here / name, Console())
 
 
 def test_the_settings_that_are_found_read_back_to_the_same_configuration(tuning, here):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lockstep.artifact.whole import write_file
 from lockstep.errors import InvalidSetting
 from lockstep_train.configuration.configuration import Configuration
 from lockstep_train.data.dataset import Dataset, Split
@@ -70,7 +72,7 @@ class CrossValidation:
         }
 
     def write(self, path: Path) -> None:
-        """Write the answers as CSV, in the order of the source's rows.
+        """Write the answers as CSV, whole or not at all, in the order of the source's rows.
 
         The columns are row (its number in the source, from 1), fold, target and, as `lockstep
         predict` names them, label and probability_CLASS, or prediction.
@@ -78,11 +80,12 @@ class CrossValidation:
         Raises:
             InvalidSetting: the file cannot be written.
         """
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        writer.writerow(self._header())
+        writer.writerows(self._lines())
         try:
-            with path.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file)
-                writer.writerow(self._header())
-                writer.writerows(self._lines())
+            write_file(path, (text.getvalue().encode(),))
         except OSError as error:
             raise InvalidSetting(f"{path} cannot be written: {error.strerror}.") from error
 

@@ -53,6 +53,8 @@ def tune_source(
             cannot be written.
         Unreadable: a file that cannot be trained on.
     """
+    if output is not None:
+        _check_settings_file(output)
     dataset = load(source, configuration)
     configuration = settle_defaults(configuration, dataset)
     space = None if grid is None else Space.from_grid(configuration, grid)
@@ -75,6 +77,15 @@ def tune_source(
         f"Train with it: lockstep train {source} --config {settings} (what mattered: {picture})",
     )
     return found.interrupted
+
+
+def _check_settings_file(path: Path) -> None:
+    """Refuse, before any work, the names of the files that lie beside the settings."""
+    if path.suffix in {".png", ".md"}:
+        raise InvalidSetting(
+            f"The settings are written as TOML, and the study's picture and tables beside them as "
+            f".png and .md, however: {path}; name it {path.with_suffix('.toml').name}."
+        )
 
 
 def write_study(found: Tuning, settings: Path) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from lockstep.errors import InvalidSetting, NotFound, Unreadable
+from lockstep.errors import InvalidSetting, NotFound, Unreadable, first_line
 from lockstep.table.delimited import DELIMITED
 from lockstep.table.frame import ARROW, PARQUET
 from lockstep_train.configuration.data import DataConfiguration
@@ -47,8 +47,7 @@ def _read_frame(path: Path, *, parquet: bool) -> Table:
             frame = pl.read_parquet(file) if parquet else pl.read_ipc(file)
     except (pl.exceptions.PolarsError, OSError) as error:
         kind = "Parquet" if parquet else "Arrow"
-        reason = str(error).strip().splitlines()[0]
-        raise Unreadable(f"{path} cannot be read as {kind}: {reason}.") from error
+        raise Unreadable(f"{path} cannot be read as {kind}: {first_line(error)}.") from error
     if not frame.height:
         raise Unreadable(f"{path} holds no rows; give a table with a row for each case.")
     return Table(name=str(path), frame=frame, place=numbered(str(path)))
