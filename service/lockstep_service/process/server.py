@@ -127,7 +127,10 @@ def _tried_connections(app: Application, drain_s: int) -> Http:
         "shortcuts are off",
         reason=fault,
         uvicorn=uvicorn.__version__,
-        advice=f"Requests are answered over ASGI, slower and with the same bits; install {TESTED}.",
+        advice=(
+            "Requests are answered over ASGI with the same bits, slower, and without the refusal "
+            f"of what a proxy may read in another way; install {TESTED}."
+        ),
     )
     return "httptools"
 

@@ -135,3 +135,4 @@ def test_on_a_changed_uvicorn_the_service_answers_with_the_same_bits_and_says_so
     assert [line["event"] for line in said] == ["shortcuts are off"]
     assert reason in said[0]["reason"]
     assert trial.TESTED in said[0]["advice"]
+    assert "without the refusal of what a proxy may read in another way" in said[0]["advice"]
